@@ -1,4 +1,4 @@
-"""How an adversarial training went, drawn from the journal that it left: docs/images/adversary.png.
+"""How an adversarial training went, drawn from its log: docs/images/adversary.png.
 
     python benchmarks/adversary.py runs/sharper                       the picture in docs/images
     python benchmarks/adversary.py runs/sharper --start runs/mine     and, dashed, where the generator began
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,8 @@ LOSSES = {
     "absolute": ("absolute", "#333333"),
     "gradient": ("gradient", "#8a8a8a"),
     "temporal": ("temporal", "#2a9d5c"),
-    "critic_spatial": ("of Ds", "#1b6ac9"),
-    "critic_temporal": ("of Dt", "#c9481b"),
+    "discriminator_spatial": ("of Ds", "#1b6ac9"),
+    "discriminator_temporal": ("of Dt", "#c9481b"),
 }
 WINDOW = 10  # records that a curve is a mean over
 
@@ -46,9 +47,18 @@ def main() -> None:
 
 
 def records(run: Path, group: str) -> list[Record]:
-    """The records of one group in a training's journal, by step."""
+    """The records of one group in the log of a training, by step."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if record["group"] == group]
+    return [
+        {renamed(name): value for name, value in record.items()}
+        for record in map(json.loads, lines)
+        if record["group"] == group
+    ]
+
+
+def renamed(name: str) -> str:
+    """The present name of a logged value: up to version 0.2, the losses of discriminators were called `critic_*`."""
+    return re.sub(r"^critic_", "discriminator_", name)
 
 
 def draw(training: list[Record], validation: list[Record], start: Record | None, picture: Path) -> None:

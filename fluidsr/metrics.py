@@ -1,6 +1,7 @@
-"""How far a fine density is from its reference: figures used by training, evaluation and tests.
+"""Metrics of fine densities and their references, used by training, evaluation and tests.
 
-All take NumPy arrays `[x, y]` or `[x, y, z]` of one shape and compute in float64.
+Fields are NumPy arrays `[x, y]` or `[x, y, z]`, prediction and reference of the same shape (otherwise ValueError is
+raised). Unless stated otherwise, metrics are computed in float64.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import fft, ndimage
 
-_EMPTY = 1e-12  # share of the reference's energy below which a shell of its spectrum counts as empty
+_EMPTY = 1e-12  # a shell of the spectrum is empty if its share of the energy is smaller
 
 
 def psnr(prediction: np.ndarray, reference: np.ndarray, peak: float | None = None) -> float:
-    """Peak signal-to-noise ratio in dB, `10 log10(peak² / mean((prediction - reference)²))`.
+    """The peak signal-to-noise ratio in dB, `10 log10(peak² / mean((prediction - reference)²))`.
 
-    `peak` is the reference's maximum unless given, and 1 where the reference is zero everywhere. Infinite for
-    equal fields.
+    `peak` is the maximum of the reference by default, or 1 if that is zero. The result is infinite for equal fields.
     """
     error = _mean_square(_difference(prediction, reference))
     if peak is None:
@@ -27,13 +27,13 @@ def psnr(prediction: np.ndarray, reference: np.ndarray, peak: float | None = Non
 
 
 def spectrum(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Energy of `field` by spatial frequency: `(frequencies, energies)`, frequencies in cycles per cell.
+    """The energy of `field` by spatial frequency: `(frequencies, energies)`, frequencies in cycles per cell.
 
-    Shells of width `1 / max(shape)` around the origin of frequency space, up to 1/2 (Nyquist); an energy is
-    the sum of `|fft|²` over its shell, normalised so that the energies of all shells up to the corners (not
-    all are returned) sum to the mean square of the windowed field. A periodic Hann window along each axis
-    is applied first: smoke is not periodic, and the jump across the border would lay a slope of k^-2 over
-    the upper octaves. The window has a mean square of 3/8 per axis.
+    An energy is the sum of `|fft|²` over a shell of width `1 / max(shape)` around the origin of frequency space. The
+    shells up to 1/2 (Nyquist) are returned. Energies are normalized so that those of all shells, up to the corners, sum
+    to the mean square of the windowed field. The window is a periodic Hann window along each axis, with a mean square
+    of 3/8 per axis. Without it, the jump across the border, as smoke is not periodic, would add a slope of k^-2 to the
+    upper octaves.
     """
     windowed = np.asarray(field, dtype=np.float64)
     for axis, n in enumerate(field.shape):
@@ -42,7 +42,7 @@ def spectrum(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     transformed = fft.rfftn(windowed, workers=1)
     energy = transformed.real**2 + transformed.imag**2
     energy /= float(field.size) ** 2
-    n = field.shape[-1]  # the half that rfftn leaves out
+    n = field.shape[-1]  # rfftn omits the frequencies that mirror these
     energy[..., 1 : (n + 1) // 2] *= 2
     longest = max(field.shape)
     squared = np.zeros(energy.shape)
@@ -56,17 +56,15 @@ def spectrum(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def log_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Mean of `|log10 E_prediction - log10 E_reference|` over the upper two octaves, 1/8 to 1/2 cycles per
-    cell.
+    """The mean of `|log10 E_prediction - log10 E_reference|` over the upper two octaves, 1/8 to 1/2 cycles per cell.
 
-    `E` are the shells of `spectrum`; those where the reference has no energy (below 1e-12 of its total) do
-    not count. A prediction's energy is taken to be at least that much, so an empty one has a finite error.
-    0 where the reference has no energy up there at all. One decade too little energy everywhere is an error
-    of 1.
+    `E` are the energies of `spectrum`. An error of 1 means a factor of 10 in energy. Shells in which the reference has
+    less than 1e-12 of its total energy are ignored; the result is 0 if all are. The energies of the prediction are
+    clamped to this minimum, so the error of an empty prediction is finite.
     """
     _difference(prediction, reference)
-    frequencies, of_reference = spectrum(reference)
-    return log_spectrum_distance(frequencies, spectrum(prediction)[1], of_reference)
+    frequencies, reference_energies = spectrum(reference)
+    return log_spectrum_distance(frequencies, spectrum(prediction)[1], reference_energies)
 
 
 def log_spectrum_distance(
@@ -76,7 +74,15 @@ def log_spectrum_distance(
     low: float = 1 / 8,
     high: float = math.inf,
 ) -> float:
-    """`log_spectrum_error` of two spectra that are known already, over the frequencies from `low` to below `high`."""
+    """`log_spectrum_error` of two spectra that have been computed already.
+
+    Args:
+        frequencies: of both spectra, in cycles per cell.
+        prediction: energies.
+        reference: energies.
+        low: the smallest frequency that is compared.
+        high: only frequencies below it are compared.
+    """
     floor = _EMPTY * float(reference.sum())
     used = (frequencies >= low) & (frequencies < high) & (reference > floor)
     if not used.any():
@@ -85,10 +91,10 @@ def log_spectrum_distance(
 
 
 def structural_similarity(prediction: np.ndarray, reference: np.ndarray, peak: float | None = None) -> float:
-    """SSIM, the mean over all cells under a Gaussian window with a deviation of 1.5 cells: 1 for equal fields.
+    """SSIM, the mean over all cells, with a Gaussian window of standard deviation 1.5 cells; 1 for equal fields.
 
-    `K1 = 0.01`, `K2 = 0.03`; `peak` is the reference's maximum unless given, and 1 where the reference is zero
-    everywhere. Wang, Bovik, Sheikh and Simoncelli, IEEE Trans. Image Process. 13(4), 2004.
+    `K1 = 0.01`, `K2 = 0.03`. `peak` is the maximum of the reference by default, or 1 if that is zero. Wang, Bovik,
+    Sheikh and Simoncelli, IEEE Trans. Image Process. 13(4), 2004.
     """
     _difference(prediction, reference)
     x, y = (np.asarray(field, dtype=np.float64) for field in (prediction, reference))
@@ -98,18 +104,18 @@ def structural_similarity(prediction: np.ndarray, reference: np.ndarray, peak: f
         blurred: np.ndarray = ndimage.gaussian_filter(field, 1.5, mode="nearest", truncate=3.5)
         return blurred
 
-    own, of_reference = mean(x), mean(y)
-    own_variance, reference_variance = mean(x * x) - own**2, mean(y * y) - of_reference**2
-    covariance = mean(x * y) - own * of_reference
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
-    luminance = (2 * own * of_reference + c1) / (own**2 + of_reference**2 + c1)
-    structure = (2 * covariance + c2) / (own_variance + reference_variance + c2)
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     return float((luminance * structure).mean())
 
 
 def consistency_error(prediction: np.ndarray, coarse: np.ndarray) -> float:
-    """How far `prediction [*(S * factor)]` is from the coarse density `[*S]` that it was made of, where it is
-    downsampled (`models.resample.downsample`): the mean absolute difference over the coarse mean. 0 is consistent."""
+    """The mean absolute difference of the downsampled `prediction [*(S * factor)]` from the coarse density `[*S]`,
+    divided by the mean of the coarse density. 0 is consistent. See `models.resample.downsample`."""
     import torch
 
     from fluidsr.models.resample import downsample
@@ -123,14 +129,20 @@ def consistency_error(prediction: np.ndarray, coarse: np.ndarray) -> float:
 def temporal_difference(
     previous: np.ndarray, current: np.ndarray, reference_previous: np.ndarray, reference_current: np.ndarray
 ) -> float:
-    """Mean change from frame to frame over the reference's: 1 is right, more is flicker, less is lag.
+    """The mean change from frame to frame, relative to the reference: 1 is right, more is flicker, less is lag.
 
-    `mean|current - previous| / mean|reference_current - reference_previous|`; where the reference stands
-    still, 1 if the prediction does too, else infinite.
+    `mean|current - previous| / mean|reference_current - reference_previous|`. If the reference does not change, it is 1
+    if the prediction does not change either, else infinite.
+
+    Args:
+        previous: the prediction for the frame before.
+        current: the prediction.
+        reference_previous: the reference for the frame before.
+        reference_current: the reference.
     """
-    own = float(np.abs(_difference(current, previous)).mean())
-    of_reference = float(np.abs(_difference(reference_current, reference_previous)).mean())
-    return _ratio(own, of_reference)
+    change = float(np.abs(_difference(current, previous)).mean())
+    reference_change = float(np.abs(_difference(reference_current, reference_previous)).mean())
+    return _ratio(change, reference_change)
 
 
 def coherence(
@@ -141,18 +153,21 @@ def coherence(
     velocity: np.ndarray,
     reference_velocity: np.ndarray | None = None,
 ) -> float:
-    """The change from frame to frame that the flow does not explain, relative to the reference's: 1 is ideal, more is
-    flicker.
+    """The mean change from frame to frame that the flow does not explain, relative to the reference: 1 is right, more
+    is flicker.
 
-    `mean|current - A(previous)| / mean|reference_current - A'(reference_previous)|`, where `A` advects a field by
-    one frame (`models.warp.advect`). Unlike `temporal_difference` it excludes motion, which would hide flicker. If the
-    reference changes by its flow alone, the value is 1 if the prediction does too, else infinite.
+    `mean|current - A(previous)| / mean|reference_current - A'(reference_previous)|` with the advections `A` and `A'`
+    (`models.warp.advect`). Unlike `temporal_difference` it is not dominated by the motion of the smoke. If the flow
+    explains all changes of the reference, it is 1 if the same holds for the prediction, else infinite.
 
     Args:
-        previous, current: the prediction in two consecutive frames, `[*(s * factor)]`.
-        reference_previous, reference_current: the same of the reference.
-        velocity: `[d, *s]`, the velocity of the previous frame, in cells of the grid `s` per frame.
-        reference_velocity: the reference's own velocity, for `A'`, where it flows differently; None: `velocity`.
+        previous: the prediction for the frame before.
+        current: the prediction.
+        reference_previous: the reference for the frame before.
+        reference_current: the reference.
+        velocity: `[d, *s]`, of the frame before, in cells per frame. The grid `s` may be coarser than the fields by a
+            whole factor.
+        reference_velocity: the same for the reference, if it flows differently; None: `velocity`.
 
     Raises ValueError if shapes do not fit.
     """
@@ -162,9 +177,9 @@ def coherence(
 
 
 def flow_difference(previous: np.ndarray, current: np.ndarray, velocity: np.ndarray) -> float:
-    """`mean|current - A(previous)|`: the change from frame to frame that the flow does not explain; as in `coherence`.
+    """`mean|current - A(previous)|`, the change from frame to frame that the flow does not explain; see `coherence`.
 
-    Lai et al., ECCV 2018, measure it in videos by optical flow; here the velocity is known. Raises ValueError where
+    Lai et al., ECCV 2018, measure it in videos with the optical flow; here the velocity is known. Raises ValueError if
     shapes do not fit.
     """
     factor = current.shape[0] // velocity.shape[1]
@@ -174,7 +189,7 @@ def flow_difference(previous: np.ndarray, current: np.ndarray, velocity: np.ndar
 
 
 def carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-    """`field [*(s * factor)]` one frame later, along `velocity [d, *s]` in cells per frame of the grid `s`."""
+    """Advect `field [*(s * factor)]` by one frame along `velocity [d, *s]` (cells of `s` per frame), in float32."""
     import torch
 
     from fluidsr.models.warp import advect, fine_velocity
@@ -189,20 +204,16 @@ def carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
 
 
 def mass_drift(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Relative error of the total density, `|sum(prediction) / sum(reference) - 1|`; 0 for two empty
-    fields."""
-    own, of_reference = (
-        float(np.sum(prediction, dtype=np.float64)),
-        float(np.sum(reference, dtype=np.float64)),
-    )
-    return abs(_ratio(own, of_reference) - 1)
+    """The relative error of the total density, `|sum(prediction) / sum(reference) - 1|`; 0 for two empty fields."""
+    total, reference_total = (float(np.sum(field, dtype=np.float64)) for field in (prediction, reference))
+    return abs(_ratio(total, reference_total) - 1)
 
 
 def phase_score(field: np.ndarray, factor: int) -> float:
-    """How much of `field` is a pattern of period `factor`: checkerboards of an upsampling that is not even.
+    """The strength of patterns with the period `factor`, such as checkerboards from uneven upsampling; 0 is none.
 
-    The standard deviation over the means of the `factor^d` phases (cells of equal index modulo `factor`),
-    divided by the field's root mean square; 0 for an empty field. Edges that are not multiples are cut.
+    It is the standard deviation of the means of the `factor^d` phases (cells with the same index modulo `factor`),
+    divided by the root mean square of the field; 0 for an empty field. Edges are cropped to multiples of `factor`.
     """
     shape = [n // factor for n in field.shape]
     cut = np.asarray(field, dtype=np.float64)[tuple(slice(0, n * factor) for n in shape)]
@@ -213,46 +224,50 @@ def phase_score(field: np.ndarray, factor: int) -> float:
 
 
 def border_share(field: np.ndarray, factor: int) -> float:
-    """Share of the differences between neighbours that lies across the borders of blocks of `factor` cells: seams.
+    """The share of differences between neighboring cells that is across borders of blocks of `factor` cells: seams.
 
-    Of the sums of absolute differences along all axes. Even detail has `1 / factor`, up to what lies beside the
-    domain's borders; nearest upsampling has 1. 0 for a field without changes.
+    Differences are absolute, and summed over all axes. It is about `1 / factor` if detail is evenly distributed, 1 for
+    nearest upsampling, and 0 for a constant field.
     """
-    across = whole = 0.0
+    across = total = 0.0
     for axis in range(field.ndim):
         steps = np.moveaxis(np.abs(np.diff(np.asarray(field, dtype=np.float64), axis=axis)), axis, 0)
         across += float(steps[factor - 1 :: factor].sum())
-        whole += float(steps.sum())
-    return across / whole if whole else 0.0
+        total += float(steps.sum())
+    return across / total if total else 0.0
 
 
 def zigzag(field: np.ndarray, axes: Sequence[int] | None = None) -> float:
-    """How much of `field` alternates from one voxel to the next, 0 to 1, mean over `axes` (all unless given).
+    """The share of `field` that alternates from voxel to voxel, 0 to 1, mean over `axes` (all by default).
 
-    Of the differences d between neighbours along an axis: the sum of `|d[i] d[i + 1]|` where the two have unlike
-    signs, over the sum of all. White noise has 0.86, noise blurred by a Gaussian of 0.5, 0.7, 1 and 1.5 voxels 0.76,
-    0.47, 0.19 and 0.06; a simulation without stripes of one voxel is below about 0.25. 0 for a field without changes,
-    and along axes of fewer than three voxels.
+    With the differences d of neighboring voxels along an axis, it is the sum of `|d[i] d[i + 1]|` over the pairs with
+    different signs, divided by the sum over all pairs. It is 0.86 for white noise, and 0.76, 0.47, 0.19 and 0.06 for
+    noise blurred by a Gaussian of 0.5, 0.7, 1 and 1.5 voxels. Simulations without stripes of one voxel are below about
+    0.25. It is 0 for constant fields, and along axes of fewer than three voxels.
     """
     values = []
     for axis in range(field.ndim) if axes is None else axes:
         steps = np.moveaxis(np.diff(np.asarray(field, dtype=np.float64), axis=axis), axis, 0)
         products = steps[:-1] * steps[1:]
-        whole = float(np.abs(products).sum())
-        values.append(-float(products[products < 0].sum()) / whole if whole > 0 else 0.0)
+        total = float(np.abs(products).sum())
+        values.append(-float(products[products < 0].sum()) / total if total > 0 else 0.0)
     return float(np.mean(values))
 
 
 def isosurface_area(field: np.ndarray, level: float) -> float:
-    """Area of the surface where `field [x, y, z]` is `level`, in voxel faces; of `[x, y]` the length of the line, in
-    voxel edges. Linear between voxel centres (flying edges; marching squares); the domain's border closes nothing."""
+    """The area of the isosurface of `field [x, y, z]` at `level`, in voxel faces; for `[x, y]` the length of the line,
+    in voxel edges.
+
+    Interpolation between voxel centers is linear (flying edges; marching squares). Surfaces are not closed at the
+    border of the domain.
+    """
     if min(field.shape) < 2:
         return 0.0
     if field.ndim == 2:
         from contourpy import contour_generator
 
-        made = contour_generator(z=np.asarray(field, dtype=np.float64)).lines(level)
-        lines = [np.asarray(line, dtype=np.float64) for line in made]
+        contours = contour_generator(z=np.asarray(field, dtype=np.float64)).lines(level)
+        lines = [np.asarray(line, dtype=np.float64) for line in contours]
         return float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines))
     from vtkmodules.util.numpy_support import numpy_to_vtk
     from vtkmodules.vtkCommonDataModel import vtkImageData
@@ -275,33 +290,38 @@ def isosurface_area(field: np.ndarray, level: float) -> float:
 
 
 def wrinkling(field: np.ndarray, level: float, scale: float) -> float:
-    """Area of the isosurface at `level` over its area after a Gaussian of deviation `scale` / 2 (voxels) has taken all
-    that is smaller than about `scale` from it: 1 is smooth. Infinite where nothing is left of it, 1 where there was
-    none."""
+    """The area of the isosurface at `level` relative to its area without structures below about `scale` voxels.
+
+    These are removed by a Gaussian with a standard deviation of `scale` / 2 voxels. 1 is smooth; it is also the result
+    if there is no surface. It is infinite if the Gaussian removes the whole surface.
+    """
     area = isosurface_area(field, level)
     smooth = ndimage.gaussian_filter(np.asarray(field, dtype=np.float32), scale / 2, mode="nearest")
     return _ratio(area, isosurface_area(smooth, level))
 
 
 def gradient_distance(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Wasserstein distance of order 1 between the distributions of the gradient's magnitude, over the reference's mean
-    magnitude; 0 for the same distribution."""
+    """The Wasserstein distance of order 1 between the distributions of the gradient's magnitude, divided by the mean
+    magnitude of the reference; 0 for equal distributions."""
     _difference(prediction, reference)
-    own, of_reference = (
+    magnitudes, reference_magnitudes = (
         np.sqrt(sum(g**2 for g in np.gradient(np.asarray(f, np.float64)))) for f in (prediction, reference)
     )
-    return _distance(own, of_reference)
+    return _distance(magnitudes, reference_magnitudes)
 
 
 def density_distance(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Wasserstein distance of order 1 between the distributions of density, over the reference's mean: how it is mixed,
-    not where it is."""
+    """The Wasserstein distance of order 1 between the distributions of density, divided by the mean of the reference.
+
+    It compares how much smoke is mixed with air, but not where.
+    """
     _difference(prediction, reference)
     return _distance(prediction, reference)
 
 
-def _distance(own: np.ndarray, of_reference: np.ndarray) -> float:
-    a, b = (np.sort(np.asarray(values, dtype=np.float64), axis=None) for values in (own, of_reference))
+def _distance(values: np.ndarray, reference: np.ndarray) -> float:
+    """The Wasserstein distance of order 1 between two sets of values, divided by the mean of `reference`."""
+    a, b = (np.sort(np.asarray(array, dtype=np.float64), axis=None) for array in (values, reference))
     distance, mean = float(np.abs(a - b).mean()), float(np.abs(b).mean())
     return 0.0 if distance == 0 else _ratio(distance, mean)
 
@@ -316,7 +336,8 @@ def _mean_square(field: np.ndarray) -> float:
     return float(np.mean(np.square(field)))
 
 
-def _ratio(own: float, of_reference: float) -> float:
-    if of_reference == 0:
-        return 1.0 if own == 0 else math.inf
-    return own / of_reference
+def _ratio(value: float, reference: float) -> float:
+    """`value / reference`; if `reference` is 0, 1 for equal values, else infinity."""
+    if reference == 0:
+        return 1.0 if value == 0 else math.inf
+    return value / reference

@@ -7,14 +7,14 @@ from typing import Any
 
 from fluidsr.frame import Frame
 
-_TAPS = {"nearest": 0, "linear": 2, "cubic": 4}  # by order, along each axis
+_TAPS = {"nearest": 0, "linear": 2, "cubic": 4}  # multiply-adds per value along an axis, by order
 
 
 def interpolation(factor: int, order: str) -> Callable[..., Frame]:
-    """A function that upsamples a frame's density `factor` times by `models.resample.upsample`, `nearest`, `linear` or
-    `cubic`.
+    """A method that upsamples the density of a frame by `models.resample.upsample` with `order`.
 
-    Other fields are dropped; the result is never negative (cubic interpolation may undershoot). NumPy out.
+    The fine frame has no other fields. Its density is a NumPy array and not negative, as undershoots of cubic
+    interpolation are clamped.
     """
 
     def interpolated(frame: Frame, *, history: Sequence[Frame] = (), fine_solid: Any = None) -> Frame:
@@ -32,6 +32,6 @@ def baselines(factor: int) -> dict[str, Callable[..., Frame]]:
 
 
 def multiply_adds(dim: int, factor: int) -> dict[str, float]:
-    """Those of the baselines, per fine voxel: each axis in turn, on what the ones before have upsampled."""
+    """The multiply-adds of the baselines per fine voxel, by name. Axes are upsampled one after the other."""
     passes = sum(1 / factor**axis for axis in range(dim))
     return {order: taps * passes for order, taps in _TAPS.items()}

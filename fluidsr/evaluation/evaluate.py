@@ -127,8 +127,8 @@ def _measure(report: Report, pair: Pair, fields: Mapping[str, FineFields], befor
             figures |= reference.added(report.metrics, field)
         if before is not None:
             change = reference.change(field, before, method, REFERENCE)
-            of_reference = ("warped", "still")
-            figures |= {k: v for k, v in change.items() if method != REFERENCE or k in of_reference}
+            absolute = ("warped", "still")  # the other figures are relative to the reference
+            figures |= {k: v for k, v in change.items() if method != REFERENCE or k in absolute}
         report.add(pair.simulation, pair.index, method, figures)
     frequencies = reference.spectrum[0]
     report.add_spectra(pair.simulation, frequencies, spectra)
@@ -146,8 +146,8 @@ def _keep_pictures(
         report.detail[pair.simulation] = detail
         report.slices[pair.simulation] = _slices(pair, fields, reference.factor)
     error = next(record["spectrum"] for record in reversed(report.frames) if record["method"] == report.name)
-    known = report.worst.get(pair.simulation)
-    if known is None or error > known[0]:
+    worst = report.worst.get(pair.simulation)
+    if worst is None or error > worst[0]:
         report.add_worst(pair.simulation, error, _slices(pair, fields, reference.factor))
 
 

@@ -10,14 +10,23 @@ from fluidsr.evaluation.metric import Metric
 OCTAVES = {"octave_16": (1 / 16, 1 / 8), "octave_8": (1 / 8, 1 / 4), "octave_4": (1 / 4, 1 / 2)}
 SCALES = {"wrinkling_1": 1, "wrinkling": 2, "wrinkling_4": 4}  # coarse cells
 ALIGNED = ("recorded", "filtered")  # pairs that show the same smoke, voxel by voxel
-SURFACE = 1 / 20  # of the reference's maximum: where its surface is
-STILL = 1 / 100  # of the reference's maximum: less change from frame to frame is none
+SURFACE = 1 / 20  # level of the isosurface, as a fraction of the maximum of the reference
+STILL = 1 / 100  # a voxel is still if it changes by less than this fraction of the maximum of the reference
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`right` is the best value: infinite where more is better, None where the reference's own is. `short`: in the
-    text table, too. `digits` are shown after the point; `group` is its part of the page's table."""
+    """The description of a figure.
+
+    Attributes:
+        heading: the title in tables.
+        digits: shown after the decimal point.
+        meaning: a sentence for readers.
+        group: the part of the page's table that contains it.
+        right: the best value; infinity if more is better, None if it is the value of the reference, NaN if unknown.
+        short: whether it is also in the text table.
+        source: of the definition.
+    """
 
     heading: str
     digits: int

@@ -25,8 +25,14 @@ class FineFields:
 
 @dataclass(frozen=True)
 class Before:
-    """The frame before: its fine densities by method, its coarse density, its coarse velocity in coarse cells per
-    frame, and that of the fine simulation on coarse cells (None: the same)."""
+    """The frame before an evaluated one.
+
+    Attributes:
+        densities: its fine densities by method.
+        coarse: its coarse density.
+        flow: its coarse velocity `[d, *S]`, in cells per frame; None if there is none.
+        reference_flow: the same of the fine simulation on coarse cells, if it differs; None: `flow`.
+    """
 
     densities: Mapping[str, np.ndarray]
     coarse: np.ndarray
@@ -52,7 +58,7 @@ class Reference:
         return self.spectrum[1] if field is self.density else metrics.spectrum(field)[1]
 
     def absolute(self, field: np.ndarray) -> dict[str, float]:
-        """Figures that do not compare `field` with the reference, so that the reference has them, too."""
+        """Figures that do not compare `field` with the reference. The reference has them as well."""
         return {
             "phase": metrics.phase_score(field, self.factor),
             "zigzag": metrics.zigzag(field),
@@ -87,7 +93,14 @@ class Reference:
         return {"velocity": metrics.log_spectrum_distance(frequencies, energies, expected)}
 
     def change(self, field: np.ndarray, before: Before, method: str, reference: str) -> dict[str, float]:
-        """Figures of the change from the frame `before` to `field`, by `method`. `reference`: the reference's name."""
+        """Figures of the change from the frame before.
+
+        Args:
+            field: the density of a method in this frame.
+            before: the frame before.
+            method: the name of the method.
+            reference: the name of the reference in `before`.
+        """
         frames = before.densities[method], field
         expected = before.densities[reference], self.density
         figures = {"temporal": metrics.temporal_difference(*frames, *expected)}
@@ -110,6 +123,7 @@ class Reference:
         return {metric.name: metric.value(field, self.density, self.coarse) for metric in extra}
 
     def _surface(self, field: np.ndarray) -> dict[str, float]:
+        """Figures of the isosurface, relative to the reference; empty if that has none."""
         if not self.area:
             return {}
         wrinkling = self._wrinkling(field)
@@ -120,6 +134,7 @@ class Reference:
         return {"area": metrics.isosurface_area(field, self.level) / self.area, **ratios}
 
     def _wrinkling(self, field: np.ndarray) -> dict[str, float]:
+        """The wrinkling of the isosurface at all SCALES, by key."""
         return {
             key: metrics.wrinkling(field, self.level, scale * self.factor) for key, scale in SCALES.items()
         }

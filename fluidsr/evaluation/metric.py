@@ -12,8 +12,11 @@ from fluidsr.extensions import Registry
 class Metric:
     """One figure of a frame, for `evaluate --metric`; the report shows its mean over frames.
 
-    `name` is that of its entry point in `fluidsr.metrics` and its key in `report.json`; `heading` and `meaning` explain
-    it to readers, with the value that is right and which direction is better; `digits` are shown after the point.
+    Attributes:
+        name: of the entry point in the group `fluidsr.metrics`, and key in `report.json`.
+        heading: the title in tables.
+        meaning: a sentence for readers, which says what value is right, or which direction is better.
+        digits: shown after the decimal point.
     """
 
     name: ClassVar[str]
@@ -22,8 +25,10 @@ class Metric:
     digits: ClassVar[int] = 3
 
     def value(self, output: np.ndarray, reference: np.ndarray, coarse: np.ndarray) -> float:
-        """The figure of `output [*(S * factor)]` against `reference`, of the same shape, made from `coarse [*S]`:
-        densities, float32. NaN where it is not defined."""
+        """Compare `output [*(S * factor)]`, the fine density for `coarse [*S]`, with `reference`, of the same shape.
+
+        All are densities, float32. Returns NaN if the figure is not defined for them.
+        """
         raise NotImplementedError
 
 

@@ -1,23 +1,26 @@
-"""Optical flow between two pictures, after Lucas and Kanade: coarse to fine, dense, in NumPy."""
+"""Dense optical flow between two pictures by the method of Lucas and Kanade, from coarse to fine."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
-_WINDOW = 3.0  # deviation, in pixels, of the Gaussian under which pixels move alike
-_ROUNDS = 3  # of warping, on each level
-_LEAST = 16  # pixels along the shorter side of the coarsest level
-_NOISE = 1e-5  # squared slope (1 / pixels²) below which the flow stays as the coarser level has it
+_WINDOW = (
+    3.0  # standard deviation, in pixels, of the Gaussian window in which the flow is assumed to be constant
+)
+_ROUNDS = 3  # iterations on each level
+_LEAST = 16  # least pixels along the shorter side of the coarsest level
+_NOISE = 1e-5  # squared slope (1 / pixels²) below which the flow remains that of the coarser level
 
 
 def optical_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The flow `[2, h, w]` (rows, columns; pixels) that carries `first` to `second`, grey pictures `[h, w]` of 0 to 1:
-    `second(x + flow(x)) = first(x)`.
+    """The flow from `first` to `second`, gray pictures `[h, w]` with values from 0 to 1.
 
-    Lucas and Kanade, IJCAI 1981: least squares of the linearised difference under a Gaussian window, warped and
-    repeated, from halved pictures to whole ones (Bouguet 2001). Where the picture has no structure the flow is that of
-    the coarser level, and zero where there is none anywhere. Raises ValueError for pictures of two shapes.
+    Returns `[2, h, w]` (rows, columns; in pixels) with `second(x + flow(x)) = first(x)`. The flow minimizes the
+    linearized squared difference in a Gaussian window (Lucas and Kanade, IJCAI 1981). This is iterated after warping by
+    the flow so far, from the smallest of several successively halved pictures to the full ones (Bouguet 2001). Where
+    the pictures have no structure, the flow is that of the coarser level, or zero. Raises ValueError if the shapes
+    differ.
     """
     if first.shape != second.shape:
         raise ValueError(f"shapes {first.shape} and {second.shape} differ")
@@ -33,7 +36,7 @@ def optical_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The flow from `a` to `b`, where it is small."""
+    """The flow from `a` to `b`, linearized for small displacements."""
     slopes = np.gradient((a + b) / 2)
     change = b - a
 
@@ -48,18 +51,20 @@ def _step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _warped(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The values of `picture [h, w]` at the ends of `flow [2, h, w]`."""
     places = np.indices(picture.shape, dtype=np.float64) + flow
     moved: np.ndarray = ndimage.map_coordinates(picture, places, order=1, mode="nearest")
     return moved
 
 
 def halved(picture: np.ndarray) -> np.ndarray:
-    """The picture, blurred, at half its size: pixel `i` is at `2 i` of the whole."""
+    """The picture, blurred and reduced to half its size: pixel `i` is at pixel `2 i` of the full picture."""
     blurred: np.ndarray = ndimage.gaussian_filter(picture, 1.0, mode="nearest")[::2, ::2]
     return blurred
 
 
 def _enlarged(flow: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The flow of the coarser level, interpolated to pictures of `shape`."""
     if flow.shape[1:] == shape:
         return flow
     places = np.indices(shape, dtype=np.float64) / 2

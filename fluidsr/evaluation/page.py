@@ -1,6 +1,4 @@
-"""The page of a report for people: one HTML document that needs nothing else. Pictures and movies are in it, and there
-are no scripts.
-"""
+"""The page of a report: a single HTML document that contains all pictures and movies, without scripts."""
 
 from __future__ import annotations
 
@@ -46,10 +44,10 @@ _MEDIA = {"png": "image/png", "mp4": "video/mp4"}
 
 
 def page(report: Report, media: Mapping[str, Mapping[str, bytes]]) -> str:
-    """The page's text; `media` are the pictures (.png) and movies (.mp4) by the kind of pairs and their names."""
+    """The HTML text of the page. `media` are the pictures (.png) and movies (.mp4) by kind of pairs and name."""
     title = html.escape(f"{report.name}: evaluation")
     about = html.escape(json.dumps(report.about, indent=2, default=str, ensure_ascii=False))
-    sections = "".join(_section(each, media[kind]) for kind, each in report.kinds.items())
+    sections = "".join(_section(of_kind, media[kind]) for kind, of_kind in report.kinds.items())
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>{sections}"
@@ -59,8 +57,8 @@ def page(report: Report, media: Mapping[str, Mapping[str, bytes]]) -> str:
 
 
 def _section(report: Report, media: Mapping[str, bytes]) -> str:
-    """All about pairs of one kind."""
-    each = "".join(
+    """The section of the page on pairs of one kind."""
+    by_simulation = "".join(
         f"<details><summary>{html.escape(name)}</summary>{_table(report, name)}</details>"
         for name in report.simulations
     )
@@ -68,12 +66,13 @@ def _section(report: Report, media: Mapping[str, bytes]) -> str:
     kind, count = f"{report.kind.capitalize()} pairs", len(report.simulations)
     return (
         f"<h2>{kind}</h2><p>{KINDS[report.kind]} Means over {count} simulation{'s' if count > 1 else ''}; in bold what"
-        f" comes nearest to the right value.</p>{_table(report)}<h3>Each simulation</h3>{each}{pictures}"
+        f" comes nearest to the right value.</p>{_table(report)}<h3>Each simulation</h3>{by_simulation}{pictures}"
     )
 
 
 def _table(report: Report, simulation: str | None = None) -> str:
-    """Figures down, methods across; without a `simulation` the means, and what the methods cost."""
+    """The table with a row for each figure and a column for each method; without a `simulation` it has the means, and
+    the costs of the methods."""
     methods = (*report.methods, REFERENCE)
     figures = {method: report.figures(method, simulation) for method in methods}
     heads = "".join(f"<th{_model(report, method)}>{html.escape(method)}</th>" for method in methods)
@@ -103,7 +102,7 @@ def _table(report: Report, simulation: str | None = None) -> str:
 
 
 def _costs(report: Report) -> list[str]:
-    """Rows of the seconds and operations that the methods take."""
+    """The rows with the seconds and multiply-adds of the methods."""
     methods = (*report.methods, REFERENCE)
     seconds, operations = report.seconds_per_frame, report.multiply_adds
     costs = {
@@ -118,12 +117,13 @@ def _costs(report: Report) -> list[str]:
 
 
 def _model(report: Report, method: str, best: bool = False) -> str:
-    """The class attribute of a cell."""
+    """The class attribute of a table cell."""
     classes = [*(["model"] if method == report.name else []), *(["best"] if best else [])]
     return f' class="{" ".join(classes)}"' if classes else ""
 
 
 def _meanings(report: Report) -> str:
+    """The definition list of all figures."""
     texts = []
     for key, figure in report.columns.items():
         note = f" ({figure.source})" if figure.source else ""
@@ -134,7 +134,7 @@ def _meanings(report: Report) -> str:
 
 
 def _medium(report: Report, name: str, content: bytes) -> str:
-    """A picture or a movie, under its caption."""
+    """A picture or a movie with its caption."""
     text = _CAPTIONS.get(name)
     if text is None:
         shown = "a movie" if name.endswith(".mp4") else "a frame in the middle"

@@ -43,7 +43,7 @@ class Recording(Protocol):
     def fine(self, index: int) -> Frame: ...
 
 
-# Of a simulation and its first coarse frame.
+# Starts a run, given a simulation and its first coarse frame.
 StartRun = Callable[[Any, Frame], Run]
 
 
@@ -111,7 +111,7 @@ def pairs_of(
     if stride < 1:
         raise InputError("stride", f"{stride} is out of range", "give 1 or more")
     for simulation in simulations:
-        before: deque[Frame] = deque(maxlen=past)
+        earlier: deque[Frame] = deque(maxlen=past)
         made: dict[str, TimedRun] = {}
         beginning = int(first * simulation.frames)
         solids = getattr(simulation, "fine_solid", lambda index: None)
@@ -128,9 +128,9 @@ def pairs_of(
             if evaluated:
                 fine = simulation.fine(index)
                 state = fine_state(index)
-                yield Pair(simulation.name, index, coarse, fine, tuple(before), made, solids(index), state)
+                yield Pair(simulation.name, index, coarse, fine, tuple(earlier), made, solids(index), state)
             if past:
-                before.append(coarse)
+                earlier.append(coarse)
 
 
 def is_evaluated(index: int, beginning: int, stride: int) -> bool:

@@ -1,4 +1,4 @@
-"""LPIPS, where the package `lpips` and its weights are installed: nothing is ever downloaded."""
+"""LPIPS, if the package `lpips` and its weights are installed. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _WEIGHTS = "alexnet-owt-7be5be79.pth"  # of torchvision, as lpips.LPIPS(net="ale
 
 
 def lpips_distance() -> tuple[Callable[[np.ndarray, np.ndarray], float] | None, str]:
-    """LPIPS of two pictures (uint8 sRGB `[h, w, 3]`), AlexNet's features (Zhang et al., CVPR 2018), and an empty text;
-    or None, and what is missing."""
+    """A function that computes LPIPS of two pictures, uint8 sRGB `[h, w, 3]`, with AlexNet (Zhang et al., CVPR 2018).
+
+    Returns the function and an empty text; or None, and what is missing.
+    """
     import torch
 
     if find_spec("lpips") is None:

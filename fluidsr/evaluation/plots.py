@@ -1,4 +1,4 @@
-"""Plots of a report, as PNG bytes; drawn without a display and without matplotlib's global state."""
+"""Plots of a report as PNG bytes, drawn without a display and without the global state of matplotlib."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
     from fluidsr.evaluation.report import Report, Slices
 
-_MOST = 6  # simulations shown; the report says all figures
-_COLOURS = ("#b0b0b0", "#7a7a7a", "#c98a1b", "#2a9d5c", "#a03ab0", "#c0392b", "#16a2a8")
-_OURS = "#1b6ac9"
+_MOST = 6  # simulations in a plot; the tables contain all
+_COLORS = ("#b0b0b0", "#7a7a7a", "#c98a1b", "#2a9d5c", "#a03ab0", "#c0392b", "#16a2a8")
+_EVALUATED = "#1b6ac9"
 
 
 def plot_spectra(report: Report) -> bytes:
-    """Mean energy over spatial frequency, a panel per simulation; the two octaves that count are
-    shaded."""
+    """Plot the mean energy over spatial frequency, with a panel per simulation and the upper two octaves shaded."""
     names = report.simulations[:_MOST]
     figure, panels = _panels(len(names), 4.2, 3.4)
     for panel, name in zip(panels, names, strict=True):
@@ -33,9 +32,9 @@ def plot_spectra(report: Report) -> bytes:
         expected = spectra[REFERENCE][1:]
         panel.axvspan(1 / 8, 1 / 2, color="#000000", alpha=0.06, lw=0)
         panel.loglog(frequencies, np.maximum(expected, 1e-30), color="black", lw=2.2, label=REFERENCE)
-        for method, colour in _colours(report).items():
+        for method, color in _colors(report).items():
             energies = np.maximum(spectra[method][1:], 1e-30)
-            panel.loglog(frequencies, energies, color=colour, lw=1.4, label=_literal(method))
+            panel.loglog(frequencies, energies, color=color, lw=1.4, label=_literal(method))
         if expected.max() > 0:
             panel.set_ylim(
                 max(expected[expected > 0].min() / 1e3, expected.max() * 1e-14), expected.max() * 3
@@ -49,17 +48,17 @@ def plot_spectra(report: Report) -> bytes:
 
 
 def plot_psnr(report: Report) -> bytes:
-    """PSNR over frames, a panel per simulation."""
+    """Plot PSNR over frames, with a panel for each simulation."""
     names = report.simulations[:_MOST]
     figure, panels = _panels(len(names), 4.2, 2.8)
     for panel, name in zip(panels, names, strict=True):
-        for method, colour in _colours(report).items():
+        for method, color in _colors(report).items():
             records = [r for r in report.frames if (r["simulation"], r["method"]) == (name, method)]
             finite = [(r["frame"], r["psnr"]) for r in records if math.isfinite(r["psnr"])]
             if finite:
                 marker = "." if len(finite) < 30 else None
                 panel.plot(
-                    *zip(*finite, strict=True), color=colour, lw=1.4, marker=marker, label=_literal(method)
+                    *zip(*finite, strict=True), color=color, lw=1.4, marker=marker, label=_literal(method)
                 )
         panel.set_title(_literal(name), fontsize=9)
         panel.set_xlabel("frame", fontsize=8)
@@ -71,59 +70,61 @@ def plot_psnr(report: Report) -> bytes:
 
 
 def plot_slices(report: Report) -> bytes:
-    """One plane of each simulation's most detailed frame: coarse, all methods, the reference, as `plot_planes`."""
+    """Show one plane of the most detailed frame of each simulation, see `plot_planes`."""
     names = report.simulations[:_MOST]
     return plot_planes(report, {name: report.slices[name] for name in names})
 
 
 def plot_planes(report: Report, planes: Mapping[str, Slices]) -> bytes:
-    """Planes by simulation, a row each; where both sides show the same smoke a second row has the differences from the
-    reference.
+    """Show planes by simulation, in a row with the coarse frame, all methods, and the reference.
 
-    Fine cells are shown one to one or larger, so that blocks and grain can be seen.
+    If coarse and fine frames show the same smoke, a second row has the differences from the reference. Fine cells have
+    at least one pixel, so that blocks and grain are visible.
     """
     from matplotlib.figure import Figure
 
     columns = ["coarse", *report.methods, REFERENCE]
-    each = 2 if report.kind in ALIGNED else 1
+    rows_per_plane = 2 if report.kind in ALIGNED else 1
     shape = np.max([plane.fields[REFERENCE].shape for plane in planes.values()], axis=0)
     width = max(2.0, float(shape[0]) * 1.3 / 100)
     height = width * float(shape[1] / shape[0]) + 0.35
-    rows = each * len(planes)
+    rows = rows_per_plane * len(planes)
     figure = Figure(figsize=(width * len(columns), height * rows), dpi=100, layout="constrained")
     grid = figure.subplots(rows, len(columns), squeeze=False)
-    for place, (name, plane) in enumerate(planes.items()):
+    for number, (name, plane) in enumerate(planes.items()):
+        row = rows_per_plane * number
         reference = plane.fields[REFERENCE]
         brightest = float(reference.max()) or 1.0
-        for axes in grid[each * place : each * (place + 1)].reshape(-1):
+        for axes in grid[row : row + rows_per_plane].reshape(-1):
             axes.set_axis_off()
-        for axes, column in zip(grid[each * place], columns, strict=True):
+        for axes, column in zip(grid[row], columns, strict=True):
             _show(axes, plane.fields[column], cmap="gray", vmin=0, vmax=brightest)
             axes.set_title(f"{_literal(column)}\n{_literal(name)}, frame {plane.index}", fontsize=7)
-        if each == 2:
-            for axes, method in zip(grid[each * place + 1][1:-1], report.methods, strict=True):
+        if rows_per_plane == 2:
+            for axes, method in zip(grid[row + 1][1:-1], report.methods, strict=True):
                 bound = brightest / 4
                 _show(axes, plane.fields[method] - reference, cmap="RdBu_r", vmin=-bound, vmax=bound)
     return _png(figure)
 
 
-def _show(axes: Any, plane: np.ndarray, **how: Any) -> None:
-    """`[x, y]` with y up."""
-    axes.imshow(plane.T, origin="lower", interpolation="nearest", **how)
+def _show(axes: Any, plane: np.ndarray, **options: Any) -> None:
+    """Show `plane [x, y]` with y up."""
+    axes.imshow(plane.T, origin="lower", interpolation="nearest", **options)
 
 
-def _colours(report: Report) -> dict[str, str]:
-    """The model in the strongest colour, whatever it is called."""
-    rivals = [method for method in report.methods if method != report.name]
-    return {method: _COLOURS[i % len(_COLOURS)] for i, method in enumerate(rivals)} | {report.name: _OURS}
+def _colors(report: Report) -> dict[str, str]:
+    """The color of each method; the evaluated one always has the same."""
+    others = [method for method in report.methods if method != report.name]
+    return {method: _COLORS[i % len(_COLORS)] for i, method in enumerate(others)} | {report.name: _EVALUATED}
 
 
 def _literal(name: str) -> str:
-    """A name for matplotlib to draw as it is: it may come from a file, and a formula in it would be set."""
+    """Escape a name for matplotlib, which would typeset a formula in it. Names may come from untrusted files."""
     return escaped(name).replace("$", r"\$")
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """A figure with `count` panels of `width` by `height` inches, at most three in a row."""
     from matplotlib.figure import Figure
 
     columns = min(3, count)

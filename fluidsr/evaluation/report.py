@@ -15,7 +15,7 @@ from fluidsr.evaluation.metric import Metric
 from fluidsr.evaluation.rendered import Rendered
 
 REFERENCE = "reference"
-_WORST = 3  # frames that are shown
+_WORST = 3  # number of simulations in `Report.worst`
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Report:
             },
             "frames": self.frames,
             **(
-                {"others": {kind: each.as_dict() for kind, each in self.others.items()}}
+                {"others": {kind: report.as_dict() for kind, report in self.others.items()}}
                 if self.others
                 else {}
             ),

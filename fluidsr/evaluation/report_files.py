@@ -1,4 +1,4 @@
-"""A report on disk: numbers for programs, plots, movies, and one HTML page for people."""
+"""Writing of a report: a JSON file, plots, movies, and an HTML page."""
 
 from __future__ import annotations
 
@@ -16,41 +16,43 @@ from fluidsr.evaluation.page import page
 from fluidsr.evaluation.plots import plot_planes, plot_psnr, plot_slices, plot_spectra
 from fluidsr.evaluation.report import Report
 
-# Writes pictures, at a number per second, as a movie (MP4).
+# Writes pictures as a movie (MP4), given the file and the pictures per second.
 WriteMovie = Callable[[Path, Sequence[np.ndarray], float], None]
 
 
 def write(report: Report, folder: str | Path, movie: WriteMovie | None = None) -> list[Path]:
-    """Write `report.json`, plots, movies of what was rendered (where `movie` writes them) and `index.html` (which needs
-    none of the others) into `folder`, replacing older ones. Returns the paths.
+    """Write `report.json`, plots, movies of the renderings, and `index.html`, which contains all others, to `folder`.
 
-    Files about pairs of the other kinds are in folders of their names. Raises InputError where a folder cannot be
-    written, RunError where the disk is full.
+    Existing files are replaced. Plots and movies on pairs of other kinds are written to folders with the names of these
+    kinds. `movie` writes a movie; None: no movies. Returns the paths. Raises InputError if a folder cannot be written,
+    RunError if the disk is full.
     """
     folder = Path(folder)
     media: dict[str, dict[str, bytes]] = {}
     written: list[Path] = []
-    for kind, each in report.kinds.items():
-        place = folder if each is report else folder / kind
+    for kind, of_kind in report.kinds.items():
+        subfolder = folder if of_kind is report else folder / kind
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            subfolder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise write_error(place, error) from error
-        media[kind] = _pictures(each)
-        written += [_put(place / name, content) for name, content in media[kind].items()]
-        for number, shown in enumerate(each.rendered if movie else ()):
-            name = f"movie{number}_{_file_name(shown.simulation)}.mp4"
+            raise write_error(subfolder, error) from error
+        media[kind] = _pictures(of_kind)
+        written += [_put(subfolder / name, content) for name, content in media[kind].items()]
+        for number, rendered in enumerate(of_kind.rendered if movie else ()):
+            name = f"movie{number}_{_file_name(rendered.simulation)}.mp4"
             assert movie is not None
-            movie(place / name, shown.pictures, shown.fps)
-            media[kind][name] = (place / name).read_bytes()
-            written.append(place / name)
+            movie(subfolder / name, rendered.pictures, rendered.fps)
+            media[kind][name] = (subfolder / name).read_bytes()
+            written.append(subfolder / name)
     numbers = json.dumps(report.as_dict(), indent=1, allow_nan=False).encode()
-    text = page(report, media).encode("utf-8", "backslashreplace")  # names of files
+    text = page(report, media).encode("utf-8", "backslashreplace")  # names of files may not be valid Unicode
     written.append(_put(folder / "index.html", text))
-    return [_put(folder / "report.json", numbers), *written]  # the last: where it is, all else is
+    # Written last, so that its existence means that the report is complete.
+    return [_put(folder / "report.json", numbers), *written]
 
 
 def _pictures(report: Report) -> dict[str, bytes]:
+    """The plots, and one picture of each rendered simulation, as PNG by file name."""
     from PIL import Image
 
     pictures = {"spectra.png": plot_spectra(report)}

@@ -12,10 +12,11 @@ from fluidsr import metrics
 from fluidsr.choices import StyleScore
 
 _STIFFNESS = 1.0  # of the ridge regression, for numbers and scores of deviation 1
-_HELD_OUT = 4  # one frame in this many
-_LEFT = 0.1  # of a direction, without which nothing of its own is left
+_HELD_OUT = 4  # every fourth frame is held out
+_LEFT = 0.1  # least length of the remainder of a unit vector in `without`
 
-# The fine density `[*S]`, that of the frame before, and the coarse velocity of that one, in cells per frame.
+# Computes a score of the fine density `[*S]`, given also the fine density and the coarse velocity (in cells per frame)
+# of the frame before.
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 _UP = 1  # axis
 
@@ -82,7 +83,9 @@ def direction(contents: np.ndarray, values: np.ndarray, frames: np.ndarray) -> D
         of_frame = frames == frame
         mean = values[of_frame].mean()
         relative[of_frame] = (values[of_frame] - mean) / max(abs(mean), 1e-12)
-        contents[of_frame] -= contents[of_frame].mean(0)  # as the values: few contents have a mean, too
+        contents[of_frame] -= contents[of_frame].mean(
+            0
+        )  # relative to the mean of the frame, as are the values
     seen = frames % _HELD_OUT != _HELD_OUT - 1
     weights, spread = _ridge(contents[seen], relative[seen])
     length = float(np.linalg.norm(weights))

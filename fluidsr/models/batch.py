@@ -1,4 +1,4 @@
-"""PatchBatch: what a training step consumes."""
+"""PatchBatch: a batch of training samples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """Pairs of patches of one or more consecutive frames each, float32.
+    """Coarse and fine patches of `T` consecutive frames, float32.
 
-    `coarse [B, T, 1 + d, *S]`: density, then velocity in coarse cells per frame.
-    `fine [B, T, 1, *(S * factor)]`: density. Frames are one frame step apart.
-    `history [B, T, A, *(S * factor)]`: detail of smoke carried from earlier frames (`models.history`); None: not read.
-    `number`: which one of its stream it is.
+    Attributes:
+        coarse: `[B, T, 1 + d, *S]`, density, then velocity in coarse cells per frame.
+        fine: `[B, T, 1, *(S * factor)]`, density.
+        history: `[B, T, A, *(S * factor)]`, detail of the smoke of earlier frames, advected to the present
+            (`models.history`); None if the generator does not read it.
+        number: of the batch in its stream.
     """
 
     coarse: Tensor
@@ -25,6 +27,6 @@ class PatchBatch:
     number: int = 0
 
     def to(self, device: str) -> PatchBatch:
-        """The same on `device`."""
+        """The same batch on `device`."""
         history = None if self.history is None else self.history.to(device)
         return PatchBatch(self.coarse.to(device), self.fine.to(device), history, self.number)

@@ -98,9 +98,9 @@ class UnbiasedConvolution(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """`x + conv(act(conv(act(x))))`: two convolutions, pre-activated (He et al. 2016), no normalisation.
+    """`x + conv(act(conv(act(x))))`: two convolutions, pre-activated (He et al. 2016), without normalization.
 
-    Normalisation over a batch or over space would make a voxel depend on the whole tile.
+    Normalization over a batch or over space would make a voxel depend on the whole tile.
     """
 
     def __init__(self, dim: int, width: int) -> None:
@@ -248,6 +248,7 @@ def memory_format(dim: int) -> torch.memory_format:
 
 
 def _he_normal(weight: Tensor, fan_in: int, gain: float) -> None:
+    """Draw `weight` for `fan_in` inputs that passed the leaky rectifier (He et al. 2015), times `gain`."""
     with torch.no_grad():
         weight.normal_(0.0, gain * math.sqrt(2.0 / ((1 + LEAK**2) * fan_in)))
 

@@ -29,7 +29,7 @@ class Card(BaseModel):
         receptive_radius: the halo, in coarse cells, with which a tile equals the whole volume.
         support_radius: distance, in coarse cells, from any density beyond which the output is exactly zero; None if the
             output for empty air need not be zero.
-        weights: number of parameters without those of normalisation layers.
+        weights: number of parameters without those of normalization layers.
         multiply_adds: per fine voxel (of a corrector: per coarse cell).
         sha256: checksum of the weights, see `store.checksum`.
         density_range, velocity_range: the smallest and the largest value in training, of velocity by component.

@@ -54,7 +54,7 @@ class Carry(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
     ) -> Tensor:
-        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides."""
+        """The output for a tile without its halo of `receptive_radius` coarse cells at the `cropped` sides."""
         return trim(self(coarse, history, detail), cropped, self.receptive_radius * self.factor)
 
     @property
@@ -64,17 +64,17 @@ class Carry(Generator):
 
     @property
     def receptive_radius(self) -> int:
-        """Coarse cells, in each direction, that a fine voxel's value may depend on beside its own."""
+        """The distance, in coarse cells, from which a coarse cell may influence a fine voxel."""
         return DETAIL_RADIUS + self.consistency_radius
 
     @property
     def history_radius(self) -> int:
-        """Coarse cells beyond those that are kept of which `forward_cropped` reads the history."""
+        """The width, in coarse cells, of the halo of `history` at the cropped sides in `forward_cropped`."""
         return self.receptive_radius
 
     @property
     def support_radius(self) -> int:
-        """Coarse cells beyond which empty density gives exactly zero output."""
+        """The distance, in coarse cells, from any density beyond which the output is exactly zero."""
         return DETAIL_RADIUS
 
     @property

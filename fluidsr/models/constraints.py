@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from fluidsr.errors import InputError
 
-TOLERANCE = 1e-6  # relative; what exceeds a bound by less stays, so that clipping twice changes nothing
+TOLERANCE = 1e-6  # relative; values above a bound by less are not clipped, so clipping twice changes nothing
 
 
 @torch.no_grad()
@@ -23,12 +23,12 @@ def clip_weights(network: nn.Module, bound: float) -> None:
 
 @torch.no_grad()
 def clip_singular_values(network: nn.Module, strict: bool = False) -> None:
-    """Lower the singular values of every layer that exceed its bound (Saito et al. 2017, table 2).
+    """Clip the singular values of every layer of `network` to a bound (Saito et al. 2017, table 2).
 
-    A kernel is taken as the matrix `[filters, inputs * cells]`; the bound is 1, or with `strict`
-    `operator_norm_bound`, with which no convolution or linear layer makes its input longer. A batch norm's scale lies
-    in [0, sqrt(variance + epsilon)] on return, its running variance. Biases stay. The network must be one that
-    `check_singular_values` passes.
+    The singular values of a convolution are those of its kernel, reshaped to `[filters, inputs * cells]`. The bound is
+    1, or `operator_norm_bound` if `strict`, with which no convolution or linear layer amplifies its input. The scale of
+    a batch norm is clipped to [0, sqrt(running variance + epsilon)]. Biases do not change. The network must be one that
+    `check_singular_values` accepts.
     """
     for module in network.modules():
         if isinstance(module, _BatchNorm):
@@ -40,10 +40,11 @@ def clip_singular_values(network: nn.Module, strict: bool = False) -> None:
 
 
 def operator_norm_bound(layer: nn.Module) -> float:
-    """A bound on the singular values of a layer's reshaped kernel under which the layer's operator norm is at most 1.
+    """The bound on the singular values of the reshaped kernel of `layer` for which its operator norm is at most 1.
 
-    A strided convolution is that matrix times one that copies each input value to the at most
-    `prod(ceil(kernel / stride))` places where a kernel meets it, and so has at most its square root as norm.
+    A strided convolution is the product of the reshaped kernel and a matrix that copies each input value to all
+    positions of the kernel that cover it. These are at most `prod(ceil(kernel / stride))`, and the norm of the copying
+    matrix is at most the square root of this number.
     """
     if not isinstance(layer, _ConvNd):
         return 1.0
@@ -52,14 +53,14 @@ def operator_norm_bound(layer: nn.Module) -> float:
 
 
 def check_singular_values(network: nn.Module) -> None:
-    """Raise InputError for a network with layers that `clip_singular_values` could not bound."""
+    """Raise InputError if `network` has layers that `clip_singular_values` cannot bound."""
     for module in network.modules():
-        known = isinstance(module, (_ConvNd, nn.Linear, _BatchNorm)) and not isinstance(
+        supported = isinstance(module, (_ConvNd, nn.Linear, _BatchNorm)) and not isinstance(
             module, _ConvTransposeNd
         )
         plain = not isinstance(module, _ConvNd) or (module.groups == 1 and set(module.dilation) == {1})
         tracked = not isinstance(module, _BatchNorm) or (module.affine and module.track_running_stats)
-        if any(True for _ in module.parameters(recurse=False)) and not (known and plain and tracked):
+        if any(True for _ in module.parameters(recurse=False)) and not (supported and plain and tracked):
             raise InputError(
                 "discriminators.constraint",
                 f"cannot bound the singular values of a {type(module).__name__} layer",
@@ -68,7 +69,11 @@ def check_singular_values(network: nn.Module) -> None:
 
 
 def _clip(weight: Tensor, bound: float) -> None:
-    """In float64, and by the left singular vectors alone, which are few."""
+    """Clip the singular values of `weight [filters, ...]` in place.
+
+    The matrix has far fewer rows than columns, so the eigenvectors of the small `matrix @ matrix.T` are computed. That
+    squares the condition number, hence float64.
+    """
     matrix = weight.flatten(1).double()
     squares, left = torch.linalg.eigh(matrix @ matrix.mT)
     values = squares.clamp(min=0.0).sqrt()

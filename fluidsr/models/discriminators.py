@@ -23,32 +23,39 @@ KERNEL = 4
 STRIDES = (2, 2, 2, 1)
 LEAK = 0.2
 GROUPS = 8  # of a group norm
-SHRINK = 8  # the strides' product
+SHRINK = 8  # the product of the strides
 EPSILON = 1e-5  # of the norms; published: 1e-3
 
 
 class Discriminator(nn.Module):
-    """`x [B, channels_in, *(tile,) * dim]` to (logits `[B, 1]`, the features of the four convolutions).
+    """Maps `x [B, channels_in, *(tile,) * dim]` to logits `[B, 1]` and the features of its four convolutions.
 
-    C4,32/2; C4,64/2 norm; C4,128/2 norm; C4,256/1 norm; each with a leaky rectifier of slope 0.2; one fully
-    connected layer (thesis, appendix A.1). With two channels and a tile of 64: 706,017 weights in 2-D,
-    2,888,161 in 3-D; with three: 706,529 and 2,890,209. The probability is `sigmoid(logits)`, left to the
-    objective. `norm` is batch (as published), group (8 groups, samples stay independent), none, or spectral
-    (Miyato et al. 2018, no other norm). Weights start Kaiming normal for the rectifier's slope.
+    The layers are C4,32/2; C4,64/2 norm; C4,128/2 norm; C4,256/1 norm, each followed by a leaky rectifier of slope 0.2;
+    then one fully connected layer (thesis, appendix A.1). For a tile of 64 it has 706,017 weights in 2-D and 2,888,161
+    in 3-D with two input channels, 706,529 and 2,890,209 with three. The probability that `x` is real is
+    `sigmoid(logits)`; the objective computes it. Weights start Kaiming normal for the slope of the rectifier.
+
+    Args:
+        dim: 2 or 3.
+        channels_in: channels of `x`.
+        tile: fine cells along each edge of `x`, a multiple of 8.
+        norm: `batch`, as published; `group`, 8 groups, with which samples stay independent; `spectral` (Miyato et al.
+            2018), without another norm; or `none`.
+        widths: channels of the convolutions; multiples of 8 for `group`, except the first.
+        head: the last layer. `full`, as published, has weights for every position of the tile. `pooled` averages over
+            all positions first; it has 256 weights instead of 256 per position, and learns several times faster
+            (docs/results/adversary.md).
+        epsilon: of the norms.
 
     `spectral` divides each kernel, reshaped to `[filters, inputs * cells]`, by its largest singular value. The
-    convolution itself may lengthen its input more, up to twofold in 2-D with stride 2 and fourfold with stride 1;
-    `constraints.clip_singular_values` with `strict` bounds that.
+    convolution may still amplify its input, at most twofold in 2-D with stride 2 and fourfold with stride 1. Use
+    `constraints.clip_singular_values` with `strict` to bound the convolution.
 
-    `head` is the last layer: `full`, as published, has weights for every position of the tile; `pooled` is a global
-    average pool and one fully connected layer, so it holds for any position. It has 256 weights instead of 256 per
-    position, and learns several times faster (docs/results/adversary.md).
+    Raises ValueError for a dim, norm, tile, head or widths other than these, and in `forward` for an input of another
+    shape, because the fully connected layer fits one tile only.
 
-    Raises ValueError for a dim other than 2 or 3, an unknown norm, a tile that is not a multiple of 8, and in
-    `forward` for an input of another shape: the fully connected layer fits one tile.
-
-    Discriminators of other packages derive from it, with a `name` of their own, these arguments, and a `forward` with
-    this result; four features where a recipe gives `losses.features`.
+    Discriminators of other packages are subclasses with their own `name`, the same arguments, and a `forward` that
+    returns the same. They must return four features if a recipe sets `losses.features`.
     """
 
     name: ClassVar[str] = "convolutional"
@@ -77,7 +84,7 @@ class Discriminator(nn.Module):
             raise ValueError(f"head '{head}' is neither full nor pooled")
         self.dim, self.channels_in, self.tile, self.norm, self.head = dim, channels_in, tile, norm, head
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
-        constrain: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else _as_it_is
+        constrain: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else _unchanged
         convolutions, norms = [], []
         for index, (inputs, outputs) in enumerate(zip((channels_in, *widths), widths, strict=False)):
             layer = convolution(inputs, outputs, KERNEL, STRIDES[index])
@@ -99,7 +106,7 @@ class Discriminator(nn.Module):
         x = x.contiguous(memory_format=memory_format(self.dim))
         features = []
         for convolution, norm, stride in zip(self.convolutions, self.norms, STRIDES, strict=True):
-            # Same-size padding of an even kernel: one cell before, and after it one with stride 2, two with 1.
+            # "Same" padding of an even kernel: one cell before; after it one cell for stride 2, two for stride 1.
             x = convolution(F.pad(x, (1, KERNEL - stride - 1) * self.dim))
             x = F.leaky_relu(norm(x), LEAK)
             features.append(x)
@@ -109,7 +116,7 @@ class Discriminator(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """Weights and biases; those of normalisations are not counted."""
+        """The number of weights and biases, without those of normalization layers."""
         return count_parameters(self)
 
     weights = RenamedAttribute("num_parameters")
@@ -121,7 +128,7 @@ def _norm(norm: Norm, dim: int, channels: int, epsilon: float) -> nn.Module:
     return nn.GroupNorm(GROUPS, channels, eps=epsilon) if norm == "group" else nn.Identity()
 
 
-def _as_it_is(layer: nn.Module) -> nn.Module:
+def _unchanged(layer: nn.Module) -> nn.Module:
     return layer
 
 
@@ -137,12 +144,18 @@ RESIDUAL_SCALE = 20.0
 def spatial_input(
     density: Tensor, fine: Tensor, factor: int, view: View = "raw", thin: float = 0.0
 ) -> Tensor:
-    """The input of Ds for `fine [B, 1, *(S * factor)]` and its coarse `density [B, 1, *S]`: `[B, 2, *(S * factor)]`.
+    """The input of the spatial discriminator Ds, `[B, 2, *(S * factor)]`: a coarse and a fine frame.
 
-    `raw`, as published: the coarse density by nearest upsampling, beside the fine one. `residual`: the coarse
-    density by cubic upsampling, beside `20 (fine - that)`. On raw density a discriminator stays at chance for
-    hundreds of steps, since low frequencies hide the difference; on residuals it needs a hundred. Where the upsampled
-    density is below `thin`, the residuals of real and generated frames fade in proportion.
+    On raw density a discriminator stays at chance for hundreds of steps, because low frequencies hide the difference
+    between real and generated frames. On residuals it needs about a hundred steps.
+
+    Args:
+        density: `[B, 1, *S]`, coarse.
+        fine: `[B, 1, *(S * factor)]`, real or generated.
+        factor: fine cells along a coarse one.
+        view: `raw`, as published: the coarse density by nearest upsampling, and the fine density. `residual`: the
+            coarse density `u` by cubic upsampling, and `20 (fine - u)`.
+        thin: where `u` is below this density, residuals are scaled by `u / thin`; 0 for no scaling.
     """
     if view == "raw":
         return torch.cat([upsample(density, factor, "nearest"), fine], dim=1)
@@ -152,10 +165,14 @@ def spatial_input(
 def slice_input(
     density: Tensor, fine: Tensor, factor: int, every: int, view: View = "raw", thin: float = 0.0
 ) -> Tensor:
-    """`spatial_input` of a 3-D frame in slices: `[N, 2, n, n]`, every `every`-th one along each axis in turn.
+    """The input of the discriminator on slices: slices of the `spatial_input` of cubic 3-D tiles, `[N, 2, n, n]`.
 
-    Slices show what runs along an axis, and a network on them costs a tenth of one on volumes (Kench and Cooper 2021,
-    SliceGAN). Cubic tiles only.
+    A network on slices costs a tenth of one on volumes, and sees structures along all axes (Kench and Cooper 2021,
+    SliceGAN).
+
+    Args:
+        density, fine, factor, view, thin: see `spatial_input`; `n` is the number of fine cells along an edge.
+        every: fine cells between two slices, along each axis.
     """
     volume = spatial_input(density, fine, factor, view, thin)
     slices = [volume.movedim(axis, 1)[:, every // 2 :: every].flatten(0, 1) for axis in (2, 3, 4)]
@@ -170,11 +187,18 @@ def temporal_input(
     view: View = "raw",
     thin: float = 0.0,
 ) -> Tensor:
-    """The input of Dt for three frames: `[B, 3, *(S * factor)]`, the outer ones advected onto the middle one.
+    """The input of the temporal discriminator Dt, `[B, T, *(S * factor)]`: consecutive fine frames.
 
-    `fine [B, 3, 1, *(S * factor)]`, `density [B, 3, 1, *S]`. `alignment` None leaves the frames, then of any number,
-    where they are (equation 3.6), else it is that of equation 3.5. With `residual` the frames are
-    `20 (fine - upsampled density)`, subtracted first, then advected. The coarse frame is no input of Dt.
+    Dt does not see the coarse frames.
+
+    Args:
+        density: `[B, T, 1, *S]`, coarse.
+        fine: `[B, T, 1, *(S * factor)]`, real or generated.
+        factor: fine cells along a coarse one.
+        alignment: advects the outer two of three frames to the middle one (equation 3.5); None leaves any number of
+            frames as they are (equation 3.6).
+        view: `raw` or `residual`, see `spatial_input`. Residuals are computed before the advection.
+        thin: see `spatial_input`.
     """
     if view == "residual":
         residual = _residual(density.flatten(0, 1), fine.flatten(0, 1), factor, thin)[1]
@@ -183,7 +207,7 @@ def temporal_input(
 
 
 def _residual(density: Tensor, fine: Tensor, factor: int, thin: float) -> tuple[Tensor, Tensor]:
-    """The upsampled density, and `fine` minus it, scaled, and faded where the density is thin."""
+    """The upsampled density, and the scaled difference of `fine` from it, which fades where the density is thin."""
     upsampled = upsample(density, factor, "cubic")
     residual = RESIDUAL_SCALE * (fine - upsampled)
     return upsampled, residual * (upsampled / thin).clamp(0.0, 1.0) if thin > 0 else residual

@@ -1,4 +1,4 @@
-"""Exchange of smoke between neighboring cells: a positive share evens out, a negative one sharpens."""
+"""Exchange of smoke between neighboring cells: a positive share smooths, a negative one sharpens."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ _TINY = 1e-12
 
 
 def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequence[bool]) -> Tensor:
-    """The change of `scalar [B, C, *S]` by fluxes across its cells' faces, limited (Zalesak 1979, "Fully
-    multidimensional flux-corrected transport algorithms for fluids").
+    """The change of `scalar` by limited fluxes across the faces of its cells, `[B, C, *S]`.
 
-        flux = (mean of the two cells' share) * open * (difference of the two cells)
+        flux = (mean share of the two cells) * open * (difference of the two cells)
+
+    The limiter is that of Zalesak 1979, "Fully multidimensional flux-corrected transport algorithms for fluids".
 
     Args:
-        share: `[B, dim, *S]`, along each axis; a positive share evens a difference out, a negative one enlarges it.
-        open_faces: `[B, dim, *S]`, the open share of the upper face of each cell along each axis. What is beyond the
-            domain's last cell is closed unless the axis is periodic.
-        periodic: for each axis.
+        scalar: `[B, C, *S]`.
+        share: `[B, dim, *S]`, along each axis. A positive share reduces the difference of two cells, a negative one
+            increases it.
+        open_faces: `[B, dim, *S]`, the open fraction of the upper face of each cell along each axis. The faces at the
+            end of the domain are closed unless the axis is periodic.
+        periodic: whether each axis is periodic.
 
-    Invariants: the sum of each channel's change is zero; a constant scalar does not change; no value leaves the
-    range of its 3^dim neighborhood.
+    Invariants: the change of each channel sums to zero; a constant scalar does not change; no value leaves the range of
+    its 3^dim neighborhood.
     """
     dim = share.shape[1]
     fluxes = []
-    for axis, wraps in enumerate(periodic):
+    for axis, is_periodic in enumerate(periodic):
         mean = 0.5 * (share[:, axis] + share[:, axis].roll(-1, axis + 1)) * open_faces[:, axis]
-        if not wraps:
+        if not is_periodic:
             last = share.shape[axis + 2] - 1
             mean = mean.index_fill(axis + 1, torch.tensor([last], device=mean.device), 0.0)
         fluxes.append(mean[:, None] * (scalar.roll(-1, axis + 2) - scalar))
     rise, fall = torch.zeros_like(scalar), torch.zeros_like(scalar)
-    for axis, flux in enumerate(fluxes, start=2):  # into the cell across its upper face, and out of it
+    for axis, flux in enumerate(fluxes, start=2):  # fluxes through the upper face of each cell
         into, out = flux.clamp(min=0), -flux.clamp(max=0)
         rise, fall = rise + into + out.roll(1, axis), fall + out + into.roll(1, axis)
     low, high = _bounds(scalar, dim, periodic)
@@ -53,8 +56,9 @@ def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequen
 
 
 def _bounds(scalar: Tensor, dim: int, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """The minimum and the maximum of the 3^dim neighborhood of each cell, both of the shape of `scalar`."""
     max_pool = F.max_pool2d if dim == 2 else F.max_pool3d
-    halos = [int(wraps) for wraps in periodic]
+    halos = [int(is_periodic) for is_periodic in periodic]
     around = wrap(scalar, halos)
     high, low = max_pool(around, 3, stride=1, padding=1), -max_pool(-around, 3, stride=1, padding=1)
     for axis, halo in enumerate(halos, start=2):
@@ -64,6 +68,9 @@ def _bounds(scalar: Tensor, dim: int, periodic: Sequence[bool]) -> tuple[Tensor,
 
 
 def open_between(air: Tensor, periodic: Sequence[bool]) -> Tensor:
-    """`[B, dim, *S]`: 1 for upper faces between two cells of `air [B, 1, *S]` that are 1, else 0."""
+    """The `open_faces` of `exchange`: 1 where `air [B, 1, *S]` is 1 in both cells at the face, else 0.
+
+    Faces at the ends of all axes are those of a periodic domain; `exchange` closes the others.
+    """
     axes = range(2, air.dim())
     return torch.cat([air * air.roll(-1, axis) for axis in axes], dim=1)

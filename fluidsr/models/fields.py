@@ -1,4 +1,4 @@
-"""The input fields of a generator, computed from coarse density and velocity."""
+"""The input fields of generators, computed from coarse density and velocity."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ Inputs = Literal["density", "density velocity", "density velocity vorticity"]
 INPUTS_DESCRIPTION = "Fields of the coarse frame that the network reads"
 
 CHANNELS: dict[str, int] = {"density": 1, "density velocity": 4, "density velocity vorticity": 7}
-# Radius, in coarse cells, of the neighbourhood that a field is computed from: vorticity takes central differences.
+# Radius, in coarse cells, of the neighborhood that a field is computed from, for vorticity by central differences.
 REACH: dict[str, int] = {"density": 0, "density velocity": 0, "density velocity vorticity": 1}
 
 
 def ages_of(history: str) -> tuple[int, ...]:
-    """How many frames ago the smoke was that a generator reads beside the present: the numbers of `2 6`."""
+    """The ages, in frames, of the earlier smoke that a generator reads, from text such as `2 6`."""
     return tuple(int(age) for age in history.split())
 
 
 def typical_density(density: Tensor) -> Tensor:
-    """The mean density of each sample of `density [B, ...]`, weighted by the density itself: `[B]`, 0 of air."""
+    """The mean of each sample of `density [B, ...]`, weighted by the density itself: `[B]`; 0 for air."""
     smoke = density.flatten(1)
     total = smoke.sum(1)
     return torch.where(total > 0, smoke.square().sum(1) / total, 0.0)
 
 
 def vorticity(velocity: Tensor) -> Tensor:
-    """Curl of `velocity [B, d, *S]` (cells per frame), `[B, 3, *S]`, per frame; in 2-D only z is not zero.
+    """The curl of `velocity [B, d, *S]` (cells per frame): `[B, 3, *S]`, per frame. In 2-D, x and y are zero.
 
-    Central differences; one-sided ones at the border, half of them: the last value is taken as repeated.
+    It is computed by central differences, with the outermost values repeated beyond the border.
     """
     dim = velocity.shape[1]
 
@@ -49,10 +49,11 @@ def vorticity(velocity: Tensor) -> Tensor:
 
 
 def gather_fields(coarse: Tensor, inputs: str) -> Tensor:
-    """`coarse [B, 1 + d, *S]` (density, velocity in cells per frame) to `[B, CHANNELS[inputs], *S]`.
+    """Compute the fields `inputs`, `[B, CHANNELS[inputs], *S]`, from `coarse [B, 1 + d, *S]` (density, then velocity in
+    cells per frame).
 
-    Velocity and vorticity have three components in 2-D too, as published: there the third of velocity and the
-    first two of vorticity are zero.
+    As published, velocity and vorticity have three components in 2-D as well: the third of velocity and the first two
+    of vorticity are zero.
     """
     density, velocity = coarse[:, :1], coarse[:, 1:]
     if inputs == "density":

@@ -150,7 +150,7 @@ class Generator(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """The number of trainable parameters, without those of normalisation layers."""
+        """The number of trainable parameters, without those of normalization layers."""
         return count_parameters(self)
 
     weights = RenamedAttribute("num_parameters")
@@ -270,7 +270,7 @@ class CroppingGenerator(Generator):
 
 
 def count_parameters(network: nn.Module) -> int:
-    """The number of trainable parameters of `network`, without those of normalisation layers."""
+    """The number of trainable parameters of `network`, without those of normalization layers."""
     norms = {id(p) for m in network.modules() if isinstance(m, NORMS) for p in m.parameters()}
     return sum(p.numel() for p in network.parameters() if id(p) not in norms)
 

@@ -1,4 +1,4 @@
-"""Penalties on a discriminator's gradient by its input: between real and generated samples, and at real ones (R1)."""
+"""Penalties on the gradient of a discriminator: between real and generated samples, and at real ones (R1)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ def gradient_norms(
     random: torch.Generator | None = None,
     held: int = 0,
 ) -> Tensor:
-    """`|grad discriminator(x)|`, `[B]`, at points `x` drawn uniformly between each real and its fake sample.
+    """`|grad discriminator(x)|`, `[B]`, at random points `x` between real and fake samples (Gulrajani et al. 2017,
+    equation 3).
 
-    `discriminator` maps `[B, C, ...]` to logits `[B, 1]`. The norm is over all of a sample's numbers but its first
-    `held` channels (Gulrajani et al. 2017, equation 3), so it grows with the square root of their count.
-    Differentiable in the discriminator's weights; `real` and `fake` are taken as they are. Call it outside of autocast.
+    The result is differentiable with respect to the weights of the discriminator, but not to the samples. Call it
+    outside of autocast.
+
+    Args:
+        discriminator: maps `[B, C, ...]` to logits `[B, 1]`.
+        real: `[B, C, ...]`.
+        fake: of the shape of `real`; `x` is uniformly distributed on the line between two samples of the same index.
+        random: generator of the random numbers.
+        held: the derivatives with respect to the first `held` channels are left out of the norm.
     """
     real, fake = real.detach(), fake.detach()
     share = torch.rand(len(real), *(1,) * (real.dim() - 1), generator=random, device=real.device)
@@ -31,14 +38,18 @@ def gradient_norms(
 
 
 def gradient_penalty(norms: Tensor, one_sided: bool = False) -> Tensor:
-    """`mean((norm - 1)²)`; with `one_sided` norms below 1 are free."""
+    """`mean((norm - 1)²)` of `norms [B]`, a scalar; with `one_sided` norms below 1 count as 1."""
     excess = norms - 1
     return (torch.relu(excess) if one_sided else excess).square().mean()
 
 
 def real_gradient_penalty(discriminator: LogitFunction, real: Tensor, held: int = 0) -> Tensor:
-    """R1: `mean(|grad discriminator(x)|²)` at real samples, summed over a sample's numbers but its first `held`
-    channels (Mescheder et al. 2018, equation 9, without its factor). Differentiable in the discriminator's weights."""
+    """R1: `mean(|grad discriminator(x)|²)` at the samples `real [B, C, ...]`, a scalar (Mescheder et al. 2018,
+    equation 9, without the factor gamma / 2).
+
+    The derivatives with respect to the first `held` channels are left out. The result is differentiable with respect to
+    the weights of the discriminator.
+    """
     real = real.detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
     return slope[:, held:].square().flatten(1).sum(dim=1).mean()

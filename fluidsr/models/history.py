@@ -19,26 +19,26 @@ from fluidsr.models.resample import downsample, upsample
 from fluidsr.models.trace import centres, grid_sample, sample
 
 _INTERPOLATED = 2  # coarse cells that cubic interpolation reads around a cell
-# Coarse cells around the displaced cell centres: half a cell, the overshoot of interpolated displacements, and what
+# Coarse cells around the displaced cell centers: half a cell, the overshoot of interpolated displacements, and what
 # interpolation reads.
 _MARGIN = _INTERPOLATED + 2
 # The tolerated difference between advected and present density: a share of the density, plus a density.
 _TOLERANCE, _LITTLE = 0.4, 0.02
 _PER_READ = 3  # memory of one read by interpolation, in numbers per value
 _LEAST_PART = 4  # coarse cells; the margins of smaller parts cost more than splitting saves
-_FILTERED = (
-    _INTERPOLATED + 1
-)  # coarse cells around a cell for downsampling a field and interpolating the result
+# Coarse cells around a cell that downsampling a field and interpolating the result read.
+_FILTERED = _INTERPOLATED + 1
 HISTORY_REACH = _FILTERED + _MARGIN  # detail depends on coarse cells this far from where its smoke came from
 
 
 def trace_back(velocities: Sequence[Tensor], ages: Sequence[int]) -> Tensor:
-    """The displacements from each cell's centre to where its contents were `ages` frames ago: `[A, d, *S]`, in coarse
+    """The displacements from each cell's center to where its contents were `ages` frames ago: `[A, d, *S]`, in coarse
     cells.
 
     `velocities`: `[d, *S]` each, in coarse cells per frame, of the present frame, the one before it, and so on. The
     path follows the midpoint rule with one step per frame and the mean of the velocities at its two ends; beyond the
-    border the last value is repeated. An age needs `age + 1` velocities; without them its displacements are NaN."""
+    border the outermost value is repeated. An age needs `age + 1` velocities; without them its displacements are NaN.
+    """
     origin = centres(velocities[0].shape[1:], velocities[0])
     place, traced = origin, {0: origin}
     for step in range(min(max(ages, default=0), len(velocities) - 1)):
@@ -129,17 +129,17 @@ class History:
         yield from self._parts([*low[:axis], middle, *low[axis + 1 :]], high, factor, max_bytes)
 
     def _bytes_made(self, low: Sequence[int], high: Sequence[int], factor: int) -> int:
-        """The peak memory of `_add_detail` for one age, in bytes."""
+        """The peak memory, in bytes, of `_add_detail` for one age."""
         shape = self.earlier.shape[1:]
         start = [max(0, a - _FILTERED) for a in low]
         end = [min(n, b + _FILTERED) for b, n in zip(high, shape, strict=True)]
-        made = math.prod(b - a + 2 * _INTERPOLATED for a, b in zip(start, end, strict=True))
+        cells = math.prod(b - a + 2 * _INTERPOLATED for a, b in zip(start, end, strict=True))
         read = [
             math.prod(b - a for a, b in zip(*_source(displacement, start, end), strict=True))
             for displacement in self.displacement
             if not displacement.isnan().any()
         ]
-        numbers = (2 * len(shape) + 2) * made + _PER_READ * max(read, default=0)
+        numbers = (2 * len(shape) + 2) * cells + _PER_READ * max(read, default=0)
         return 4 * factor ** len(shape) * numbers
 
     def _add_detail(self, detail: Tensor, low: Sequence[int], high: Sequence[int], factor: int) -> None:
@@ -155,9 +155,9 @@ class History:
             if displacement.isnan().any():
                 continue
             carried = _carried(earlier, displacement, start, end, factor)[None, None]
-            shown = downsample(carried, factor)
-            trust = upsample(_trust(shown, self.present[box][None, None]), factor, "linear")
-            values.copy_((trust * (carried - upsample(shown, factor, "cubic")))[0, 0][inner])
+            downsampled = downsample(carried, factor)
+            trust = upsample(_trust(downsampled, self.present[box][None, None]), factor, "linear")
+            values.copy_((trust * (carried - upsample(downsampled, factor, "cubic")))[0, 0][inner])
 
 
 def _trust(carried: Tensor, present: Tensor) -> Tensor:
@@ -173,15 +173,17 @@ def _carried(
     """The `density [*S]`, interpolated at the positions that the cells from `start` up to but excluding `end` came
     from, at `factor` times the resolution: `[*((end - start) * factor)]`.
 
-    Outside the domain the value at its border is used, because a flow that is known at cell centres only may seem to
+    Outside the domain the value at its border is used, because a flow that is known at cell centers only may seem to
     come through a closed floor.
     """
     shape = density.shape
     near = [max(0, a - _INTERPOLATED) for a in start]
-    every = slice(None)
-    window = every, *(slice(a, min(n, b + _INTERPOLATED)) for a, b, n in zip(near, end, shape, strict=True))
+    window = (
+        slice(None),
+        *(slice(a, min(n, b + _INTERPOLATED)) for a, b, n in zip(near, end, shape, strict=True)),
+    )
     inner = (
-        every,
+        slice(None),
         *(slice((a - n) * factor, (b - n) * factor) for a, b, n in zip(start, end, near, strict=True)),
     )
     moved = displacement[window]
@@ -192,8 +194,8 @@ def _carried(
     grid = upsample((moved * scale).flip(0)[None], factor, "cubic")[0][inner]
     for axis, (a, b, origin, n) in enumerate(zip(start, end, first, part.shape, strict=True)):
         cells = torch.arange((b - a) * factor, device=grid.device)
-        own_position = 2 * ((cells + 0.5) / factor + a - origin) / n - 1
-        grid[-1 - axis] += own_position.view(-1, *(1,) * (len(shape) - 1 - axis))
+        position = 2 * ((cells + 0.5) / factor + a - origin) / n - 1
+        grid[-1 - axis] += position.view(-1, *(1,) * (len(shape) - 1 - axis))
     fine = upsample(part[None, None], factor, "cubic")[0]
     return grid_sample(fine, grid, "border")[0]
 

@@ -1,4 +1,4 @@
-"""Random weights to start from, by the rules of DCGAN and of tempoGAN's published code."""
+"""Initial weights of networks, as in DCGAN and in the published code of tempoGAN."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _DEVIATION_AND_BIAS = {"dcgan": (0.02, 0.0), "published": (0.04, 0.1)}
 
 @torch.no_grad()
 def initialize(network: nn.Module, init: Init) -> None:
-    """Draw the weights of every convolution and linear layer from one normal distribution; `kaiming` leaves them as
-    their layers were built. Scales and shifts of norms stay 1 and 0."""
+    """Draw the weights of all convolutions and linear layers from one normal distribution, and set their biases.
+
+    Norms are not changed. With `kaiming` nothing is: layers are created with Kaiming weights.
+    """
     if init == "kaiming":
         return
     deviation, bias = _DEVIATION_AND_BIAS[init]

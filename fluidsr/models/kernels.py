@@ -1,4 +1,4 @@
-"""The kernels of a network as matrices of filters: what initialisers, penalties and monitors of weights work on."""
+"""The kernels of a network as matrices, for initialization, penalties and monitors of weights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from fluidsr.models.blocks import BalancedSubpixelUpsample, balanced
 
 
 def kernel_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
-    """Each convolution and linear layer with its name and the parameter of its kernel: before `spectral_norm` divides
-    it, before `BalancedSubpixelUpsample` balances it."""
+    """Iterate over the name, module and kernel of each convolution and linear layer.
+
+    The kernel is the trained parameter, to which `spectral_norm` and `BalancedSubpixelUpsample` have not been applied.
+    """
     for name, module in network.named_modules():
         if is_parametrized(module, "weight"):
             weight = module.parametrizations["weight"].original
@@ -25,7 +27,10 @@ def kernel_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.P
 
 
 def filter_matrices(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Each layer's name and kernel as `[filters, inputs * cells]`, as the layer applies it, without a spectral norm."""
+    """Iterate over the name of each layer and its kernel as a matrix `[filters, inputs * cells]`.
+
+    Kernels are balanced as the layer applies them, but not divided by a spectral norm.
+    """
     for name, module, weight in kernel_parameters(network):
         if isinstance(module, BalancedSubpixelUpsample):
             yield name, balanced(weight).flatten(0, 1).flatten(1)
@@ -37,8 +42,10 @@ def filter_matrices(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def largest_singular_values(network: nn.Module, count: int = 3) -> dict[str, list[float]]:
-    """The `count` largest singular values of each layer's filter matrix, in descending order, by the layer's name;
-    fewer where the matrix has fewer rows or columns."""
+    """The `count` largest singular values of the `filter_matrices`, in descending order, by the name of the layer.
+
+    There are fewer if a matrix has fewer rows or columns.
+    """
     return {
         name: torch.linalg.svdvals(matrix.detach().float())[:count].tolist()
         for name, matrix in filter_matrices(network)

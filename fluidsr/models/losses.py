@@ -1,4 +1,4 @@
-"""The generator's losses: means over elements, so that none depends on the tile size."""
+"""The losses of a generator. They are means over elements, so they do not depend on the size of tiles and batches."""
 
 from __future__ import annotations
 
@@ -32,43 +32,49 @@ __all__ = [
 
 
 _SPANS = (1, 2, 4)  # cells between the two values of a difference
-_PARTS = 2  # of a patch along each axis
-_THIN = 0.1  # of the typical density: below, smoke counts less
+_PARTS = 2  # parts of a patch along each axis
+_THIN = 0.1  # share of the typical density below which smoke counts less
 SMALLEST_PATCH = _PARTS * (max(_SPANS) + 1)  # voxels along an axis
-# Every third line of a volume: with no divisor in common with 2, 4 or 8, lines have every phase of a coarse cell.
+# Every third line of a volume is used. 3 and the factors 2, 4 and 8 are coprime, so lines cover all phases of a cell.
 _LINES_3D = 3
 
 
 def absolute(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of two fields of one shape."""
+    """The mean absolute difference of two fields of the same shape."""
     return (output - target).abs().mean()
 
 
 def anchor(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
-    """`mean((theta - theta_0)²)` over all numbers of the `parameters`, against those that they had at the `start`.
+    """The mean squared difference of all weights in `parameters` from those in `start`, which get no gradient.
 
-    It keeps a network that is trained further near the one it was; `start` gets no gradient. Raises ValueError where
-    their counts or shapes differ.
+    It keeps a finetuned network near the one that it started from. Raises ValueError if the numbers or shapes of
+    tensors differ.
     """
     squares, count = [], 0
-    for now, then in zip(parameters, start, strict=True):
-        if now.shape != then.shape:
-            raise ValueError(f"weights of shape {tuple(now.shape)} started as {tuple(then.shape)}")
-        squares.append((now - then.detach()).square().sum())
-        count += now.numel()
+    for parameter, initial in zip(parameters, start, strict=True):
+        if parameter.shape != initial.shape:
+            raise ValueError(f"weights of shape {tuple(parameter.shape)} started as {tuple(initial.shape)}")
+        squares.append((parameter - initial.detach()).square().sum())
+        count += parameter.numel()
     return torch.stack(squares).sum() / count
 
 
 def distribution(output: Tensor, target: Tensor, share: Tensor | None = None) -> Tensor:
-    """Distance between the distributions of spatial differences of `output` and `target`, `[B, 1, *S]` both (per cell).
+    """The distance between the distributions of spatial differences of two fields, density per cell.
 
-    For each half of a patch along each axis, and for values 1, 2 and 4 cells apart along each axis, the differences of
-    both fields are sorted and compared. The mean absolute difference of sorted values is the Wasserstein distance of
-    two distributions of numbers (Rabin et al. 2011, *Wasserstein Barycenter and Its Application to Texture Mixing*;
-    Heitz et al. 2021 use it as a loss on features). It is zero where edges are as steep, and as many, as in the
-    reference, wherever in that part they lie. A mean over cells, in contrast, is smallest for blurred edges where the
-    coarse frame leaves their position open. Both fields are multiplied by `share` first, of the same shape, if it is
-    given (`smoke_share`). Raises ValueError for a patch of fewer than 10 cells along an axis.
+    A patch is divided in two along each axis. In each part, the differences between values 1, 2 and 4 cells apart along
+    each axis are sorted and compared. The mean absolute difference of the sorted values is the Wasserstein distance of
+    both distributions (Rabin et al. 2011, *Wasserstein Barycenter and Its Application to Texture Mixing*; Heitz et al.
+    2021 use it as a loss on features). It is zero if a part has as many edges as the reference, equally steep, at any
+    position. A mean over cells, in contrast, is smallest for blurred edges if the coarse frame does not determine their
+    position.
+
+    Args:
+        output: `[B, 1, *S]`.
+        target: the reference, of the same shape.
+        share: of the same shape; both fields are multiplied by it first, see `smoke_share`. None: 1.
+
+    Raises ValueError for patches of fewer than `SMALLEST_PATCH` voxels along an axis.
     """
     dim = output.dim() - 2
     if min(output.shape[2:]) < SMALLEST_PATCH:
@@ -90,31 +96,34 @@ def distribution(output: Tensor, target: Tensor, share: Tensor | None = None) ->
             count = lines.shape[axis] - span
             steps = (lines.narrow(axis, span, count) - lines.narrow(axis, 0, count)) / span
             ordered = steps.flatten(1).sort(dim=1).values
-            ours, theirs = ordered.unflatten(0, (_PARTS**dim, 2, -1)).unbind(1)
-            total = total + (ours - theirs).abs().mean()
+            of_output, of_target = ordered.unflatten(0, (_PARTS**dim, 2, -1)).unbind(1)
+            total = total + (of_output - of_target).abs().mean()
     return total
 
 
 def smoke_share(density: Tensor, factor: int) -> Tensor:
-    """1 in smoke, and less in proportion where it is thinner than a tenth of the typical density of its frame (the mean
-    weighted by itself): `[B, 1, *(S * factor)]` of coarse `density [B, 1, *S]`.
+    """The weight of each voxel in `distribution`, `[B, 1, *(S * factor)]`, for a coarse `density [B, 1, *S]`.
 
-    A loss without positions is otherwise met in air, too: faint specks there have the differences of detail that is
-    missing elsewhere.
+    It is 1 in smoke, and decreases linearly to 0 where density is below a tenth of the typical density of the frame
+    (`fields.typical_density`). Otherwise a generator could satisfy a loss without positions by faint specks in air.
     """
     typical = typical_density(density).reshape(-1, *[1] * (density.dim() - 1))
     return (upsample(density, factor, "linear") / (_THIN * typical).clamp(min=1e-6)).clamp(0.0, 1.0)
 
 
 def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -> Tensor:
-    """How far two contents are from making as much of a difference as there is detail: 0 to 1.
+    """A loss that makes the output of a generator depend on the content of its latent code, 0 to 1.
 
         mean(1 - min(1, mean|output - other| / (distance mean|detail|)))
 
-    `output`, `other [B, 1, *S]`: what a generator makes of the same frames with two contents, `distance [B]` apart,
-    where 1 is the usual distance of two random ones; `detail`: what the reference has beyond interpolation, of the same
-    shape. Without such a loss a generator learns to ignore its code (Mao et al. 2019, *Mode Seeking Generative
-    Adversarial Networks*); bounded, it is satisfied before smoke comes apart.
+    Without it, generators learn to ignore their code (Mao et al. 2019, *Mode Seeking Generative Adversarial Networks*).
+    The rewarded difference is bounded by the amount of detail, so that the generator does not distort the smoke.
+
+    Args:
+        output: `[B, 1, *S]`, the output for the content of one style.
+        other: the output for the same frames with another content.
+        distance: `[B]`, between both contents; 1 is typical of random ones.
+        detail: `[B, 1, *S]`, the difference of the reference from interpolation.
     """
     axes = tuple(range(1, output.dim()))
     difference = (output - other).abs().mean(axes)
@@ -123,10 +132,11 @@ def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -
 
 
 def path_lengths(output: Tensor, content: Tensor, random: torch.Generator | None = None) -> Tensor:
-    """`|J^T y|`, `[B]`: how strongly samples of `output [B, 1, *S]` depend on `content [B, c]`; J is the Jacobian.
+    """`|J^T y|`, `[B]`, with the Jacobian J of `output [B, 1, *S]` with respect to `content [B, c]`.
 
-    `y` is normal noise of `output`'s shape, drawn from `random`; over y, the mean square is the sum of squares of J
-    (Karras et al. 2020, StyleGAN2, equation 4). Differentiable once more. Call it outside of autocast.
+    `y` is normal noise of the shape of `output`, drawn from `random`. The mean square over y is the sum of the squared
+    elements of J (Karras et al. 2020, StyleGAN2, equation 4). The result is differentiable. Call it outside of
+    autocast.
     """
     noise = torch.randn(output.shape, generator=random, device=output.device, dtype=output.dtype)
     (slope,) = torch.autograd.grad((output * noise).sum(), content, create_graph=True)
@@ -134,9 +144,9 @@ def path_lengths(output: Tensor, content: Tensor, random: torch.Generator | None
 
 
 def gradient(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of the forward differences, `[B, C, *S]`, summed over the axes (per cell).
+    """The mean absolute difference of the forward differences of two fields `[B, C, *S]`, summed over axes, per cell.
 
-    It weighs an error by its frequency, and so sharpens what the absolute difference leaves blurred.
+    It weights errors by their spatial frequency, so outputs are sharper than with the absolute difference alone.
     """
     error = output - target
     total = error.new_zeros(())
@@ -146,24 +156,31 @@ def gradient(output: Tensor, target: Tensor) -> Tensor:
 
 
 def mask(shares: Tensor, gate: Tensor) -> Tensor:
-    """Mean of a generator's mask where detail may appear: of `shares` where `gate > 0`, `[B, 1, *S]` both.
+    """The mean of the mask `shares` of a generator over the voxels with `gate > 0`, both `[B, 1, *S]`.
 
-    The prior of Vondrick et al. 2016 (equation 3; 0.1 there): what cubic upsampling does as well is left to it.
+    The prior of Vondrick et al. 2016 (equation 3, with weight 0.1): the mask is small where cubic upsampling suffices.
     """
     allowed = gate > 0
     return (shares * allowed).sum() / allowed.sum().clamp(min=1)
 
 
 def temporal(output: Tensor, target: Tensor, velocity: Tensor) -> Tensor:
-    """Mean absolute difference of how output and target change along the flow, for three frames or more.
+    """The mean absolute difference of the changes of output and target along the flow.
 
-    `output`, `target [B, T, 1, *S]`; `velocity [B, T, d, *S]` in cells of that grid per frame. With `A` the
-    advection from one frame to the next and `e = output - target`, A being linear in the field,
+    With the advection `A` from one frame to the next, which is linear, and the error `e = output - target`,
 
         (output[t] - A output[t-1]) - (target[t] - A target[t-1]) = e[t] - A e[t-1]
 
-    so it is the error that is warped: an error that travels with the smoke costs nothing here, one that
-    flickers does. Forward and backward in time alike; the flow between two frames is the mean of theirs.
+    so only the error needs to be advected. An error that moves with the smoke is not penalized, one that flickers is.
+    The loss is the mean over forward and backward advection. The flow between two frames is the mean of their
+    velocities.
+
+    Args:
+        output: `[B, T, 1, *S]`, consecutive frames.
+        target: of the same shape.
+        velocity: `[B, T, d, *S]`, in cells of the same grid per frame.
+
+    Raises ValueError if there are fewer than two frames.
     """
     frames = output.shape[1]
     if frames < 2:
@@ -177,24 +194,24 @@ def temporal(output: Tensor, target: Tensor, velocity: Tensor) -> Tensor:
 
 
 def temporal_l2(frames: Tensor) -> Tensor:
-    """`L2,t` of three aligned frames `[B, 3, *S]`: both outer ones against the middle one (equation 3.4).
+    """`L2,t`, the difference of the outer frames of a triplet from the middle one (thesis, equation 3.4).
 
         mean((x[t] - A(x[t-1], v[t-1]))²) + mean((x[t] - A(x[t+1], -v[t+1]))²)
 
-    `frames` is the result of `Alignment`. The loss penalises any change of the output, so less smoke costs less: the
-    thesis's reason to prefer a discriminator.
+    `frames [B, 3, *S]` is the result of `warp.Alignment`. The loss penalizes any change of the output and favors less
+    smoke, which is why the thesis prefers a discriminator.
     """
     before, middle, after = frames.unbind(1)
     return (middle - before).square().mean() + (middle - after).square().mean()
 
 
 def ping_pong(forward: Tensor, backward: Tensor) -> Tensor:
-    """Mean absolute difference of what a recurrent generator makes of the same frames on the way forward in time and on
-    the way back, `[B, T - 1, 1, *S]` both, without the last frame, where it turns round.
+    """The mean absolute difference of the outputs of a recurrent generator for the same frames forward and backward in
+    time.
 
-    `L_pp` of Chu et al. 2020 (equation 3; their code has this norm, their weight is 0.5): detail that piles up from
-    frame to frame differs most from the first to the last. A generator that does not read its last frame makes the
-    same both times.
+    Both are `[B, T - 1, 1, *S]`, without the last frame, where the direction changes. This is `L_pp` of Chu et al. 2020
+    (equation 3, with the norm of their code; their weight is 0.5). It penalizes detail that accumulates from frame to
+    frame. It is zero for generators that do not read their last frame.
     """
     return (forward - backward).abs().mean()
 
@@ -205,13 +222,17 @@ def feature(
     weights: Sequence[float],
     form: Literal["normalised", "published"] = "normalised",
 ) -> tuple[Tensor, list[Tensor]]:
-    """The loss in feature spaces (equation 3.7): its weighted sum, and each layer's distance unweighted.
+    """The loss in feature spaces (thesis, equation 3.7).
 
-    `fake`, `real`: the features of a discriminator for G(x) and for y, layer by layer; the real ones are
-    taken as they are, without gradient. A weight may be negative, by intention, and 0 leaves its layer out of
-    the sum. A layer's distance is `mean(d²)`, which no tile or batch size changes; the published form is
-    `sum(d²) / 2`, in which the published weights (-1e-5 in 2-D, -1e-6 / 3 in 3-D) are meant. Raises ValueError
-    where the counts of layers differ.
+    Args:
+        fake: the features of a discriminator for generated frames, one tensor per layer.
+        real: the same for real frames; no gradient.
+        weights: one per layer. They may be negative, which rewards a distance; 0 leaves the layer out.
+        form: `normalised` is `mean(d²)` per layer, which does not depend on the size of tiles and batches. `published`
+            is `sum(d²) / 2`, to which the published weights refer (-1e-5 in 2-D, -1e-6 / 3 in 3-D).
+
+    Returns the weighted sum, and the unweighted distance of each layer. Raises ValueError if the numbers of layers
+    differ.
     """
     if not len(fake) == len(real) == len(weights):
         raise ValueError(f"{len(fake)} and {len(real)} features do not fit {len(weights)} weights")
@@ -227,8 +248,10 @@ def feature(
 
 
 def orthogonal(filters: Iterable[Tensor]) -> Tensor:
-    """`sum |W' W (1 - I)|²` over matrices `[filters, n]`, whose transpose is W: 0 where the filters of each layer are
-    orthogonal, whatever their lengths (Brock et al. 2019, BigGAN, equation 3)."""
+    """The sum of `|W^T W (1 - I)|²` over layers, where `filters` has the transposes of the W, `[filters, n]`.
+
+    It is 0 if the filters of each layer are orthogonal, for any lengths (Brock et al. 2019, BigGAN, equation 3).
+    """
     total = torch.zeros(())
     for matrix in filters:
         products = matrix @ matrix.mT
@@ -237,5 +260,5 @@ def orthogonal(filters: Iterable[Tensor]) -> Tensor:
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    """Half precision would lose the squares of small differences."""
+    """Convert half precision to float32: it would lose the squares of small differences."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

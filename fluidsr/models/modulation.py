@@ -94,7 +94,7 @@ class ModulatedUpsample(nn.Module):
         return self.inner.macs_per_cell
 
     def fold(self) -> None:
-        """See `BalancedSubpixelUpsample`."""
+        """See `BalancedSubpixelUpsample.fold`."""
         if isinstance(self.inner, BalancedSubpixelUpsample):
             self.inner.fold()
 
@@ -106,13 +106,13 @@ class ModulatedUpsample(nn.Module):
         code: Tensor | None = None,
     ) -> Tensor:
         assert code is not None, "a layer that depends on a code, and no code"
-        more = () if beside is None else (beside,)
-        y: Tensor = self.inner(x * _channels(self.factors(code), x), cropped, *more)
+        further_inputs = () if beside is None else (beside,)
+        y: Tensor = self.inner(x * _channels(self.factors(code), x), cropped, *further_inputs)
         return y
 
 
 class Spade(nn.Module):
-    """Spatially-adaptive normalisation (Park et al. 2019): `gamma(m) (h - mean) / deviation + beta(m)`.
+    """Spatially-adaptive normalization (Park et al. 2019): `gamma(m) (h - mean) / deviation + beta(m)`.
 
     `h [B, channels, *S]` are the features, `m [B, fields, *S]` the coarse fields on the same grid with `reach` more
     cells at cropped sides. Gamma and beta are two 3-wide convolutions of m with a rectifier in between. Mean and
@@ -171,4 +171,5 @@ def _channels(values: Tensor, x: Tensor) -> Tensor:
 
 
 def _scaled(weight: Tensor, factors: Tensor) -> Tensor:
+    """The kernels `weight [out, ...]`, each multiplied by its factor in `factors [out]`."""
     return weight * factors.view(-1, *(1,) * (weight.dim() - 1))

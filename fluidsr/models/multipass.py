@@ -1,5 +1,6 @@
 """MultiPass: upsamples 3-D smoke by 2-D networks, on slices across z, then on slices across x (Werhahn et al. 2019).
-See docs/models.md."""
+See docs/models.md.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +86,7 @@ class MultiPass(CroppingGenerator):
     stages one after another (`grow`). The output is never negative.
 
     At a factor of 8 a voxel depends on 7, 11 and 5 coarse cells along x, y and z: the network of the first pass reads
-    along x and y, that of the second along y and z, and interpolation and the neighbouring slices one cell along z.
+    along x and y, that of the second along y and z, and interpolation and the neighboring slices one cell along z.
 
     Raises ValueError for options that `MultiPassOptions` does not allow.
     """
@@ -106,13 +107,13 @@ class MultiPass(CroppingGenerator):
             self.second = SecondPass(stages, options.second_width, residual=options.residual == "both")
 
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
-        kept = self.consistency_radius
+        margin = self.consistency_radius
         fine = self._first_pass(coarse, cropped)
         if self.second is not None:
             fine = self._second_pass(self.second, fine, coarse, cropped)
         if self.options.gated:
-            cubic = self._interpolated(coarse[:, :1], cropped, kept)
-            density = trim(coarse[:, :1], cropped, self.receptive_radius - kept - DETAIL_RADIUS)
+            cubic = self._interpolated(coarse[:, :1], cropped, margin)
+            density = trim(coarse[:, :1], cropped, self.receptive_radius - margin - DETAIL_RADIUS)
             gate = trim(detail_mask(density, self.factor), cropped, DETAIL_RADIUS * self.factor)
             fine = torch.lerp(cubic, fine, gate)
         return self.finish(fine.relu(), coarse, detail, cropped)
@@ -140,10 +141,11 @@ class MultiPass(CroppingGenerator):
     def _second_pass(
         self, second: SecondPass, first: Tensor, coarse: Tensor, cropped: CroppedSides | None
     ) -> Tensor:
-        """The density after the second pass, with the halo that `finish` reads. `first`: that after the first pass."""
-        factor, available, kept = self.factor, self.receptive_radius, self.consistency_radius
+        """The density after the second pass, with the halo that `finish` reads. `first`: the density after the first
+        pass, as `_first_pass` returns it."""
+        factor, available, margin = self.factor, self.receptive_radius, self.consistency_radius
         along = available - self._first_halo[1] - 1
-        raised = upsample_along(trim(coarse, cropped, (available - kept - 1, along, along)), 2, factor)
+        raised = upsample_along(trim(coarse, cropped, (available - margin - 1, along, along)), 2, factor)
         raised = trim(raised, cropped, (factor, 0, 0)).movedim(2, 1).flatten(0, 1)
         first = first.movedim(2, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[1:]
@@ -166,9 +168,9 @@ class MultiPass(CroppingGenerator):
     @property
     def _first_halo(self) -> tuple[int, int, int]:
         """The halo of the first pass's density that the next step reads, in coarse cells along x, y and z."""
-        kept = self.consistency_radius
-        along = kept + (0 if self.second is None else self.second.radius(self.factor))
-        return kept, along, along
+        margin = self.consistency_radius
+        along = margin + (0 if self.second is None else self.second.radius(self.factor))
+        return margin, along, along
 
     @property
     def _grown(self) -> float:
@@ -264,9 +266,8 @@ class FirstPass(nn.Module):
         radius = 0
         for reach in reversed([_reach(stage) for stage in self.stages]):
             radius = -(-(radius + reach) // 2)
-        self.radius = (
-            radius  # coarse cells of a slice, in each direction, that a voxel depends on beside its own
-        )
+        # The distance, in coarse cells of a slice, from which a coarse cell may influence a voxel.
+        self.radius = radius
 
     def forward(self, slices: Tensor, cropped: CroppedSides | None, grown: float) -> Tensor:
         """The density after the first `grown` stages, with voxels repeated up to the fine grid. A fraction blends the
@@ -293,7 +294,7 @@ class FirstPass(nn.Module):
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel, of the last stage's density alone."""
+        """The multiply-adds per fine voxel, with the density layer of the last stage only."""
         blocks = sum(_macs(stage) / 4**n for n, stage in enumerate(reversed(self.stages)))
         return blocks + _stage(self.stages, -1).density.weight.numel()
 
@@ -325,7 +326,7 @@ class SecondPass(nn.Module):
         self.reach = _reach(self)
 
     def forward(self, slices: Tensor, cropped: CroppedSides | None, grown: float) -> Tensor:
-        """The density after the first `grown` stages; after 0 stages that of the input. A fraction blends the last
+        """The density after the first `grown` stages; with 0 stages that of the input. A fraction blends the last
         stage with the one before it. At `cropped` sides the output lacks the outer `reach` voxels."""
         density_in = slices[:, :1]
         if grown == 0:
@@ -350,7 +351,7 @@ class SecondPass(nn.Module):
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel, of the last stage's density alone."""
+        """The multiply-adds per fine voxel, with the density layer of the last stage only."""
         return float(_macs(self) + _stage(self.stages, -1).density.weight.numel())
 
 
@@ -392,6 +393,7 @@ class SliceBlock(nn.Module):
 
 
 def _pixel_norm(x: Tensor) -> Tensor:
+    """Divide the features of each pixel of `x [N, C, X, Y]` by their root mean square."""
     squares = x.square().mean(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
     return x * torch.rsqrt(squares + EPSILON).to(x.dtype)
 

@@ -1,4 +1,4 @@
-"""Adversarial objectives: what discriminator and generator minimise, behind one small interface."""
+"""Adversarial objectives: the losses that discriminator and generator minimize."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from fluidsr.errors import InputError
 
 @dataclass(frozen=True)
 class Objective:
-    """`discriminator_loss(real_logits, fake_logits)` and `generator_loss(fake_logits)`, each a scalar to minimise.
+    """The losses of discriminator and generator, scalars to be minimized, as functions of logits `[B, 1]`.
 
-    A `paired` objective compares a generated sample with the real one of the same coarse frame: its generator loss is
-    `discriminator_loss` with the two exchanged, and needs both logits.
-
-    `boundary` is the logit between real and fake, None where a logit says nothing by itself. `fake_loss` is what
-    `discriminator_loss` takes for the fake logits, None where it depends on differences of logits alone.
+    Attributes:
+        name: in a recipe.
+        discriminator_loss: function of the logits of real samples and those of fake ones.
+        generator_loss: function of the logits of fake samples. None for a paired objective, which compares each fake
+            sample with the real one of the same coarse frame: its loss is `discriminator_loss` with both exchanged.
+        boundary: the logit between real and fake; None if only differences of logits have a meaning.
+        fake_loss: the part of `discriminator_loss` for fake samples; None if that loss depends only on differences of
+            logits.
     """
 
     name: str
@@ -32,11 +35,11 @@ class Objective:
 
     @property
     def paired(self) -> bool:
-        """Whether the generator's loss needs the logits of the real samples too."""
+        """Whether the loss of the generator also depends on the logits of real samples."""
         return self.generator_loss is None
 
     def for_generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
-        """What the generator minimises; `real_logits` where the objective is `paired`."""
+        """The loss of the generator. Raises ValueError if a `paired` objective is called without `real_logits`."""
         if self.generator_loss is not None:
             return self.generator_loss(fake_logits)
         if real_logits is None:
@@ -44,44 +47,48 @@ class Objective:
         return self.discriminator_loss(fake_logits, real_logits)
 
     def mismatched_loss(self, real_logits: Tensor, mismatched_logits: Tensor) -> Tensor:
-        """What the discriminator minimises so that real frames beside a wrong coarse frame count as fake (Reed et al.
-        2016, algorithm 1)."""
+        """The loss of the discriminator by which real frames with the coarse frame of another sample count as fake
+        (Reed et al. 2016, algorithm 1)."""
         if self.fake_loss is not None:
             return self.fake_loss(mismatched_logits)
         return self.discriminator_loss(real_logits, mismatched_logits)
 
     @torch.no_grad()
     def accuracy(self, real_logits: Tensor, fake_logits: Tensor) -> float:
-        """Fraction of logits on the correct side of the boundary, in [0, 1]; 1/2 is chance.
+        """The fraction of logits on the correct side of the boundary, in [0, 1]; 1/2 is chance.
 
-        Of a paired objective: fraction of pairs in the correct order. Without a boundary: `auc`.
+        For a paired objective it is the fraction of pairs in the correct order; without a boundary it is `auc`.
         """
         real, fake = real_logits.flatten().float(), fake_logits.flatten().float()
         if self.paired:
             return float((real > fake).float().mean() + 0.5 * (real == fake).float().mean())
         if self.boundary is None:
             return auc(real, fake)
-        right = (real > self.boundary).float().mean() + (fake < self.boundary).float().mean()
-        return float(right / 2)
+        correct = (real > self.boundary).float().mean() + (fake < self.boundary).float().mean()
+        return float(correct / 2)
 
 
 def auc(high: Tensor, low: Tensor) -> float:
-    """Fraction of all pairs of a number of `high` and one of `low` in which the former is larger, ties half: the area
-    under the ROC curve. 1/2 is chance."""
+    """The area under the ROC curve, in [0, 1]; 1/2 is chance.
+
+    This is the fraction of all pairs of a number from `high` and a number from `low` in which the first is larger; ties
+    count half.
+    """
     high, low = high.flatten()[:, None], low.flatten()[None]
     return float(((high > low).float() + 0.5 * (high == low).float()).mean())
 
 
 def objectives() -> list[str]:
-    """The names that `objective` knows."""
+    """The names of all objectives."""
     return list(_ALL)
 
 
 def objective(name: str, real_target: float = 1.0) -> Objective:
-    """An objective by its name. Raises InputError for an unknown one.
+    """The objective called `name`.
 
-    `real_target` below 1 is one-sided label smoothing (Salimans et al. 2016): the probability that the discriminator
-    of `non-saturating` is to give real samples. Raises ValueError for another objective.
+    `real_target` is the probability that the discriminator of `non-saturating` should assign to real samples; values
+    below 1 are one-sided label smoothing (Salimans et al. 2016). Raises InputError for an unknown name, and ValueError
+    for a `real_target` below 1 with another objective.
     """
     if name not in _ALL:
         raise InputError(f"objective '{name}'", "is unknown", f"choose from {', '.join(_ALL)}")
@@ -103,7 +110,7 @@ def _entropy_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def _smooth_discriminator(real: Tensor, fake: Tensor, real_target: float) -> Tensor:
-    """As `_entropy_discriminator`, with a probability below 1 asked of real samples."""
+    """As `_entropy_discriminator`, with the target `real_target` instead of 1 for real samples."""
     value = real_target * F.softplus(-real) + (1 - real_target) * F.softplus(real)
     return value.mean() + F.softplus(fake).mean()
 
@@ -140,7 +147,7 @@ def _hinge_fake(fake: Tensor) -> Tensor:
 
 
 def _wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Arjovsky et al. 2017: minus the gap between the two means."""
+    """Arjovsky et al. 2017: the mean of fake logits minus that of real ones."""
     return fake.mean() - real.mean()
 
 

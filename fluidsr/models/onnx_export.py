@@ -1,5 +1,7 @@
-"""Generators as ONNX files, for programs that run networks without torch. docs/onnx.md says what such a program must
-add."""
+"""Export of generators as ONNX files, for programs that run networks without torch.
+
+docs/onnx.md explains what such a program must add.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,16 @@ _CELLS = 8  # along each axis of the example that is traced
 
 
 def export_onnx(model: Model, path: Path) -> None:
-    """Write `model` to `path`: input `coarse [batch, 1 + dim, *S]`, output `fine [batch, 1, *(S * factor)]`, both
-    float32, with any batch and any length of the axes. The card is in the metadata, as JSON, under `card`.
+    """Write `model` to the ONNX file `path`.
 
-    Raises InputError for a model with a latent code, where the libraries of the extra `onnx` are missing, or the folder
+    The network maps `coarse [batch, 1 + dim, *S]` to `fine [batch, 1, *(S * factor)]`, both float32, for any batch size
+    and any `S`. The file's metadata contain the model card as JSON under the key `card`.
+
+    Raises InputError if the model has a latent code, if the libraries of the extra `onnx` are missing, or if the file
     cannot be written.
     """
     try:
-        import onnxscript  # noqa: F401  what torch exports with
+        import onnxscript  # noqa: F401  torch.onnx.export needs it
     except ImportError:
         raise InputError(
             "onnx", "the libraries for it are not installed", "pip install 'fluidsr[onnx]'"
@@ -60,7 +64,7 @@ def export_onnx(model: Model, path: Path) -> None:
 
 @contextmanager
 def _quiet_torch() -> Iterator[None]:
-    """Without warnings of torch about its own code and about packages that are not needed."""
+    """Inside the context torch does not print warnings about its own code and about packages that are not needed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -73,7 +77,7 @@ def _quiet_torch() -> Iterator[None]:
 
 
 class _WholeVolume(torch.nn.Module):
-    """A generator of a volume that ends at all of its sides."""
+    """Applies a generator to a volume whose outermost cells are repeated at all sides."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Cells beyond the ends of an axis: those of the other end, or the last one repeated.
+"""Padding by the cells of the other end of an axis, or by repeating the outermost one.
 
-By index rather than by `torch.nn.functional.pad`, whose circular mode wraps around at most once: an axis may have fewer
-cells than are added.
+An axis may have fewer cells than are added. `torch.nn.functional.pad` wraps around only once, so cells are selected by
+index.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from torch import Tensor
 
 
 def wrap(x: Tensor, halos: Sequence[int]) -> Tensor:
-    """`x [..., *S]` with that many cells of the other end added at either end of each axis of `S`, for which `halos`
-    has a number each."""
+    """Extend `x [..., *S]` periodically at both ends of each axis of `S`; `halos` are the numbers of cells per axis."""
     for axis, halo in enumerate(halos, start=-len(halos)):
         if halo:
             count = x.shape[axis]
@@ -23,7 +22,7 @@ def wrap(x: Tensor, halos: Sequence[int]) -> Tensor:
 
 
 def replicate(x: Tensor, axis: int, low: int, high: int) -> Tensor:
-    """`x` with its first value `low` times more and its last one `high` times more along `axis`; negative numbers leave
-    values out."""
+    """Repeat the first value of `x` along `axis` another `low` times and the last one `high` times; negative numbers
+    remove values."""
     index = torch.arange(-low, x.shape[axis] + high, device=x.device).clamp_(0, x.shape[axis] - 1)
     return x.index_select(axis, index)

@@ -1,10 +1,9 @@
-"""Resampling between the coarse and the fine grid: the one definition of `upsample` and `downsample`.
+"""Resampling between the coarse and the fine grid, as used by datasets, losses, metrics and generators.
 
-Values sit at cell centres (docs/conventions.md), so fine cell `i` of a grid upsampled `factor` times lies at
-`(i + 1/2) / factor - 1/2` in coarse index units. Beyond the border the last value is repeated. All filters
-are separable and applied axis by axis as sums of shifted slices (measured against grouped convolutions and
-banded matrix products, which were two to four times slower), so a value depends on its neighbours alone and
-not on its position in the array. `back_project` brings a fine density closer to the coarse one.
+Values are at cell centers (docs/conventions.md), so fine cell `i` of a grid upsampled `factor` times is at
+`(i + 1/2) / factor - 1/2` in coarse index units. Beyond the border the outermost value is repeated. All filters are
+separable. They are applied axis by axis as sums of shifted slices, which is two to four times faster than grouped
+convolutions or banded matrix products, and makes a value depend on its neighbors but not on its position in the array.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from torch import Tensor
 
 from fluidsr.models.padding import replicate
 
-GAUSSIAN_CUTOFF = 4.0  # standard deviations; what lies beyond weighs less than 1e-4 of the whole
+GAUSSIAN_CUTOFF = 4.0  # standard deviations; the weights beyond are less than 1e-4 of the total
 
 
 def upsample(x: Tensor, factor: int, order: str = "cubic") -> Tensor:
-    """Upsample `x [B, C, *S]` (2-D or 3-D, any device, differentiable) to `[B, C, *(S * factor)]`.
+    """Upsample `x [B, C, *S]` to `[B, C, *(S * factor)]`, in 2-D or 3-D. Differentiable.
 
-    `nearest` repeats every value. `linear` is multilinear interpolation and never leaves the range of its
-    neighbours; `cubic` is cubic convolution (Keys, IEEE Trans. ASSP 29(6), 1981, a = -1/2), exact for
-    quadratics, and may overshoot. Both reproduce a field linear in position exactly, away from the border. Raises
-    ValueError for another order and for a factor below 1.
+    `nearest` repeats each value. `linear` is multilinear interpolation; the result never leaves the range of the
+    neighboring values. `cubic` is cubic convolution (Keys, IEEE Trans. ASSP 29(6), 1981, a = -1/2), which is exact for
+    quadratic functions of position but may overshoot. Away from the border, `linear` and `cubic` are exact for linear
+    functions of position. Raises ValueError for another order and for a factor below 1.
     """
     _check(x, factor)
     if order not in ("nearest", "linear", "cubic"):
@@ -44,37 +43,37 @@ def upsample(x: Tensor, factor: int, order: str = "cubic") -> Tensor:
 
 
 def upsample_along(x: Tensor, axis: int, factor: int, order: str = "linear") -> Tensor:
-    """`x` upsampled along the one `axis`, counted from 0, `linear` or `cubic`, as `upsample` does along all of them."""
+    """As `upsample`, but only along `axis` of `x`, counted from 0. `order`: `linear` or `cubic`."""
     return x if factor == 1 else _upsample_axis(x, axis, _upsampling_taps(factor, order))
 
 
 def upsample_faces(x: Tensor, factor: int) -> Tensor:
-    """Upsample `x [B, d, *S]`, whose component c lies on the lower face of each cell along axis c, to the lower faces
-    of `S * factor` cells, linearly.
+    """Upsample a staggered velocity `x [B, d, *S]` linearly to `[B, d, *(S * factor)]`.
 
-    Where coarse and fine faces coincide the values are kept, so that the flow through a coarse face stays what it is
-    as far as it is linear across it. Raises ValueError for a factor below 1.
+    Component c is at the center of the lower face of each cell along axis c. Faces of fine cells that are part of a
+    coarse face depend only on coarse faces in the same plane, so the flow through a coarse face is preserved if the
+    velocity varies linearly across it. Raises ValueError for a factor below 1.
     """
     _check(x, factor)
     if factor == 1:
         return x
-    centres = _upsampling_taps(factor, "linear")
+    centers = _upsampling_taps(factor, "linear")
     faces = tuple((0, (1 - phase / factor, phase / factor)) for phase in range(factor))
     fine = []
     for component in range(x.shape[1]):
         part = x[:, component : component + 1]
         for axis in range(x.dim() - 1, 1, -1):
-            part = _upsample_axis(part, axis, faces if axis == component + 2 else centres)
+            part = _upsample_axis(part, axis, faces if axis == component + 2 else centers)
         fine.append(part)
     return torch.cat(fine, dim=1)
 
 
 def downsample(x: Tensor, factor: int) -> Tensor:
-    """Downsample `x [B, C, *S]` to `[B, C, *(S / factor)]`: a Gaussian, sampled at the coarse cells' centres.
+    """Downsample `x [B, C, *S]` to `[B, C, *(S / factor)]` by a Gaussian filter, sampled at the coarse cell centers.
 
-    The standard deviation is `factor / (2 sqrt(pi))` fine cells (tempoGAN, Xie et al. 2018), cut off at four
-    of them and normalised, so constants are kept up to rounding. Raises ValueError where an edge of `S` is
-    not a multiple of `factor`.
+    The standard deviation is `factor / (2 sqrt(pi))` fine cells (tempoGAN, Xie et al. 2018). The filter is cut off at
+    four standard deviations and normalized, so constants are preserved up to rounding. Raises ValueError if an edge of
+    `S` is not a multiple of `factor`.
     """
     _check(x, factor)
     if any(n % factor for n in x.shape[2:]):
@@ -90,7 +89,7 @@ def downsample(x: Tensor, factor: int) -> Tensor:
 
 
 def downsampling_taps(factor: int) -> int:
-    """Fine cells that `downsample` reads along each axis; they lie within the cell's own and its neighbours."""
+    """The number of fine cells that `downsample` reads along each axis, all in the coarse cell and its neighbors."""
     return len(_gaussian_taps(factor)[1])
 
 
@@ -103,7 +102,7 @@ def _check(x: Tensor, factor: int) -> None:
 
 @functools.cache
 def _upsampling_taps(factor: int, order: str) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    """Per phase: the offset of the first coarse cell it reads, and its weights."""
+    """For each fine cell in a coarse one: the offset of the first coarse cell that it depends on, and the weights."""
     phases: list[tuple[int, tuple[float, ...]]] = []
     for phase in range(factor):
         position = (phase + 0.5) / factor - 0.5
@@ -124,12 +123,12 @@ def _upsampling_taps(factor: int, order: str) -> tuple[tuple[int, tuple[float, .
 
 @functools.cache
 def _gaussian_taps(factor: int) -> tuple[int, tuple[float, ...]]:
-    """The offset of the first fine cell read, from the first of the coarse cell's own, and the weights."""
+    """The offset of the first fine cell of the filter from the first fine cell in the coarse cell, and the weights."""
     sigma = factor / (2 * math.sqrt(math.pi))
-    centre = (factor - 1) / 2
-    first = math.ceil(centre - GAUSSIAN_CUTOFF * sigma)
-    last = math.floor(centre + GAUSSIAN_CUTOFF * sigma)
-    raw = [math.exp(-0.5 * ((i - centre) / sigma) ** 2) for i in range(first, last + 1)]
+    center = (factor - 1) / 2
+    first = math.ceil(center - GAUSSIAN_CUTOFF * sigma)
+    last = math.floor(center + GAUSSIAN_CUTOFF * sigma)
+    raw = [math.exp(-0.5 * ((i - center) / sigma) ** 2) for i in range(first, last + 1)]
     total = math.fsum(raw)
     return first, tuple(w / total for w in raw)
 
@@ -159,30 +158,31 @@ def _weighted_sum(x: Tensor, axis: int, taps: tuple[float, ...], count: int, str
     return total
 
 
-# Added to both densities of the ratio, which would be noise where both are near zero.
+# Added to both densities, because their ratio would be noise where both are near zero.
 MINIMUM_DENSITY = 0.01
-# A voxel is scaled by at most this, up or down: it bounds the gradient in training.
+# The ratio is limited to this and its inverse, which bounds the gradient in training.
 MAXIMUM_RATIO = 4.0
-# Coarse cells: one for the Gaussian, whose taps end within the neighbours, one for interpolating the ratio.
+# Coarse cells around a voxel's cell that `back_project` reads: one for the Gaussian, one for interpolating the ratio.
 BACK_PROJECTION_RADIUS = 2
 
 
 def back_project(fine: Tensor, density: Tensor, factor: int) -> Tensor:
-    """`fine [B, 1, *(S * factor)]` scaled so that, downsampled, it is closer to `density [B, 1, *S]`.
+    """Scale `fine [B, 1, *(S * factor)]` so that, downsampled, it is closer to `density [B, 1, *S]`.
 
-    fine * linear((density + e) / (downsample(fine) + e)),   e = 0.01, the ratio kept within 1/4 and 4
+        fine * linear(clamp((density + 0.01) / (downsample(fine) + 0.01), 1/4, 4))
 
-    One multiplicative back-projection (Irani and Peleg 1991, in the multiplicative form of Richardson 1972):
-    it never makes smoke where there was none and never makes it negative. Differentiable in both; a voxel
-    reads `BACK_PROJECTION_RADIUS` coarse cells around its own. Where `downsample(fine)` is `density` already,
-    nothing changes.
+    This is one step of back-projection (Irani and Peleg 1991) in the multiplicative form of Richardson 1972. Voxels
+    that are zero remain zero, and signs do not change. Where `downsample(fine)` equals `density`, nothing changes. A
+    voxel depends on `BACK_PROJECTION_RADIUS` coarse cells around the cell that contains it. Differentiable with respect
+    to both arguments.
     """
     ratio = (density + MINIMUM_DENSITY) / (downsample(fine, factor) + MINIMUM_DENSITY)
     return fine * upsample(ratio.clamp(1 / MAXIMUM_RATIO, MAXIMUM_RATIO), factor, "linear")
 
 
 def back_projection_macs(dim: int, factor: int) -> float:
-    """Of `back_project`, per fine voxel: the Gaussian's taps and the interpolation's two, axis by axis, and one."""
+    """The multiply-adds of `back_project` per fine voxel: the Gaussian and the interpolation along each axis, and the
+    product."""
     taps = downsampling_taps(factor)
     down = sum(taps / factor ** (axis + 1) for axis in range(dim))
     up = sum(2 / factor**axis for axis in range(dim))

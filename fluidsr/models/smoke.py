@@ -38,7 +38,7 @@ from fluidsr.models.modulation import (
 )
 from fluidsr.models.recurrence import space_to_depth
 from fluidsr.models.resample import upsample
-from fluidsr.models.spectral import fold_spectral_norm, load_folded, normalise_spectrally
+from fluidsr.models.spectral import fold_spectral_norm, load_folded, normalize_spectrally
 from fluidsr.models.style import LatentCode, LatentOptions, Style
 
 
@@ -76,7 +76,6 @@ class SmokeArchitecture(ArchitectureOptions):
         description="Whether the last stage also gives a mask: the fraction of the correction that is added, 0 to 1. "
         "It can be written as the field `confidence`; see `losses.mask`",
     )
-
     previous: bool = Field(
         default=False,
         description="Whether the network also reads its own previous fine frame, carried along the flow (recurrence). "
@@ -213,7 +212,7 @@ class SmokeGenerator(Generator):
         self.previous_head = UnbiasedConvolution(dim, factor**dim, width) if options.previous else None
         if options.norm == "spectral":
             heads = [self.head] if self.previous_head is None else [self.head, self.previous_head]
-            normalise_spectrally(*heads, *self.trunk, *self.rises[:-1], *self.refinements, *self.spades)
+            normalize_spectrally(*heads, *self.trunk, *self.rises[:-1], *self.refinements, *self.spades)
 
     def forward(
         self,
@@ -359,7 +358,8 @@ class SmokeGenerator(Generator):
         return trim(history, cropped, self.history_radius * scale - halo)
 
     def read(self, coarse: Tensor) -> Tensor:
-        """The network's input, `[B, channels, *S]`: density, and velocity over `velocity_unit`."""
+        """The input of the network, `[B, channels, *S]`: density, and the velocity divided by `velocity_unit` and its
+        vorticity if `inputs` contains them."""
         inputs, density = self.options.inputs, coarse[:, :1]
         if inputs == "density":
             return density
@@ -369,7 +369,7 @@ class SmokeGenerator(Generator):
         return torch.cat(fields, dim=1)
 
     def fold(self) -> SmokeGenerator:
-        """Prepare for inference: eval mode, and weights that are balanced or spectrally normalised are replaced by
+        """Prepare for inference: eval mode, and weights that are balanced or spectrally normalized are replaced by
         their final values. The generator has `norm: none` afterwards. Returns itself."""
         self.eval()
         if self.options.norm == "spectral":

@@ -1,4 +1,4 @@
-"""Spectral normalisation of a generator's kernels (Miyato et al. 2018), and its end: weights without it."""
+"""Spectral normalization of the kernels of a generator (Miyato et al. 2018), and its removal for inference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from fluidsr.models.blocks import BalancedSubpixelUpsample, Convolution, UnbiasedConvolution, balanced
 
-_AT_FIRST = 15  # power iterations
+_AT_FIRST = 15  # power iterations for new weights
 _TINY = 1e-12
 _ORIGINAL = "parametrizations.weight.original"
 
@@ -19,8 +19,8 @@ _ORIGINAL = "parametrizations.weight.original"
 class SpectralNorm(nn.Module):
     """Divides a kernel, reshaped to a matrix `[filters, inputs * cells]`, by its largest singular value.
 
-    That is followed by one power iteration each time the kernel is used in training. A kernel that `balances` is the
-    matrix of what a BalancedSubpixelUpsample makes of it.
+    Each forward pass in training updates the singular vectors by one power iteration. With `balances`, `weight` is that
+    of a BalancedSubpixelUpsample, and the matrix consists of its balanced kernels.
     """
 
     def __init__(self, weight: Tensor, balances: bool) -> None:
@@ -34,12 +34,12 @@ class SpectralNorm(nn.Module):
         self.iterate(weight, _AT_FIRST)
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """`[filters, inputs * cells]`."""
+        """The kernel as a matrix, `[filters, inputs * cells]`."""
         return balanced(weight).flatten(0, 1).flatten(1) if self.balances else weight.flatten(1)
 
     @torch.no_grad()
     def iterate(self, weight: Tensor, count: int) -> None:
-        """Follow the singular vectors of `weight`."""
+        """Update the singular vectors for `weight` by `count` power iterations."""
         matrix = self.matrix(weight)
         for _ in range(count):
             self.left = F.normalize((matrix * self.right).sum(1), dim=0, eps=_TINY)
@@ -47,22 +47,22 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def settle(self, weight: Tensor) -> None:
-        """Take the singular vectors of `weight`, exactly."""
+        """Compute the singular vectors for `weight` exactly."""
         left, _, right = torch.linalg.svd(self.matrix(weight), full_matrices=False)
         self.left, self.right = left[:, 0].contiguous(), right[0].contiguous()
 
     def forward(self, weight: Tensor) -> Tensor:
         if self.training:
             self.iterate(weight, 1)
-        # Sums of products, which autocast leaves in float32.
+        # A sum of products rather than a matrix product, which autocast would compute in half precision.
         return weight / (self.matrix(weight) * self.left[:, None] * self.right).sum()
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         return weight
 
 
-def normalise_spectrally(*networks: nn.Module) -> None:
-    """Normalise the kernels of all convolutions in `networks`."""
+def normalize_spectrally(*networks: nn.Module) -> None:
+    """Add a SpectralNorm to all convolutions in `networks`."""
     for network in networks:
         for module in list(network.modules()):
             if isinstance(module, (Convolution, UnbiasedConvolution, BalancedSubpixelUpsample)):
@@ -72,9 +72,12 @@ def normalise_spectrally(*networks: nn.Module) -> None:
 
 @torch.no_grad()
 def fold_spectral_norm(network: nn.Module) -> None:
-    """Store the normalised kernels in place of the free ones; of each the largest singular value is then 1, to
-    rounding, whatever the power iterations had found (of averaged weights nothing)."""
-    for module, norm in _normalised(network):
+    """Replace the kernels by the normalized ones, and remove the SpectralNorms.
+
+    The largest singular value of each kernel is 1 on return, up to rounding. It is computed exactly: the power
+    iterations do not follow averaged weights.
+    """
+    for module, norm in _normalized(network):
         weight: Tensor = module.parametrizations["weight"].original  # type: ignore[index, union-attr]
         divided = weight / torch.linalg.matrix_norm(norm.matrix(weight), 2)
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
@@ -83,15 +86,15 @@ def fold_spectral_norm(network: nn.Module) -> None:
 
 @torch.no_grad()
 def load_folded(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a normalised network the weights of a folded one. Raises KeyError where one is missing."""
+    """Load the `weights` of a folded network into one with SpectralNorms. Raises KeyError if one is missing."""
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if ".parametrizations.weight.0." not in name:
             tensor.copy_(weights[name.replace(_ORIGINAL, "weight")])
-    for module, norm in _normalised(network):
+    for module, norm in _normalized(network):
         norm.settle(module.parametrizations["weight"].original)  # type: ignore[index, union-attr]
 
 
-def _normalised(network: nn.Module) -> Iterator[tuple[nn.Module, SpectralNorm]]:
+def _normalized(network: nn.Module) -> Iterator[tuple[nn.Module, SpectralNorm]]:
     for module in list(network.modules()):
         if parametrize.is_parametrized(module, "weight"):
             norm = module.parametrizations["weight"][0]  # type: ignore[index]

@@ -88,8 +88,7 @@ def portable_name(name_or_path: str | Path) -> str:
 
 
 def _only_model(folder: Path) -> Path:
-    """The only model in a folder. Models are told from checkpoints by the Markdown page beside them. Raises
-    ModelError."""
+    """The only model in a folder. Unlike a checkpoint, a model has a Markdown page beside it. Raises ModelError."""
     models = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.with_suffix(".md").is_file())
     if len(models) != 1:
         problem = f"holds {len(models)} models" if models else "is a folder without a model"
@@ -108,8 +107,8 @@ def read_card(name_or_path: str | Path) -> Card:
 def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     """Load a generator by its shipped name or its path to a torch device, ready for inference.
 
-    On return the properties in the card are those of the network, all weights are finite, and they have the checksum in
-    the card. Raises ModelError for a file that is missing, damaged, or not a generator.
+    On return the card has the properties of the network, and all weights are finite and have the checksum in the card.
+    Raises ModelError for a file that is missing, damaged, or not a generator.
     """
     network, card = _load(locate(name_or_path), device)
     if not isinstance(network, Generator):

@@ -1,4 +1,4 @@
-"""TempoGAN, the reference: the generator of Xie et al. 2018 to the letter. See docs/models.md."""
+"""TempoGAN: the generator of Xie et al. 2018 with the published layers. See docs/models.md."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TempoGANOptions(TempoGANArchitecture, Options):
 
 
 class TempoGAN(CroppingGenerator):
-    """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`: nearest upsampling, four residual blocks.
+    """Maps `coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]` by nearest upsampling and residual blocks.
 
     | NI x factor | |
     |---|---|
@@ -53,9 +53,10 @@ class TempoGAN(CroppingGenerator):
     | RB2 | C5,32 BN ReLU C5,8 BN + C1,8 BN, ReLU |
     | RB3 | C5,2 ReLU C5,1 + C1,1, ReLU |
 
-    (thesis, appendix A.1): 634,214 weights in 2-D and 3,148,014 in 3-D, for the inputs density and velocity.
-    Eight 5-wide convolutions in a row reach 16 fine voxels, so 4 coarse cells at a factor of 4: that is the
-    halo, not the published 3. Zeros beyond the border. The output is never negative.
+    These are the layers of the thesis, appendix A.1. With density and velocity as inputs it has 634,214 weights in 2-D
+    and 3,148,014 in 3-D. Eight consecutive 5-wide convolutions reach 16 fine voxels, which are 4 coarse cells at a
+    factor of 4, so tiles need a halo of 4 cells instead of the published 3. `forward` treats everything beyond the
+    border as zero. The output is never negative.
 
     Raises ValueError for options that `TempoGANOptions` does not allow.
     """
@@ -89,39 +90,38 @@ class TempoGAN(CroppingGenerator):
         return self.finish(x, coarse, detail, cropped)
 
     def fold(self) -> TempoGAN:
-        """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""
+        """Prepare for inference: eval mode, batch norms merged into copies of the kernels. Returns itself."""
         fold(self.eval())
         return self
 
     @property
     def inputs(self) -> Inputs:
-        """The fields it reads."""
+        """The fields that it reads."""
         return self.options.inputs
 
     @property
     def receptive_radius(self) -> int:
-        """Coarse cells: two convolutions a block at fine resolution; vorticity reads one cell more."""
+        """The distance, in coarse cells, from which a coarse cell may influence a fine voxel."""
         fine = 2 * len(BLOCKS) * (KERNEL // 2)
-        own = math.ceil(fine / self.factor) + REACH[self.options.inputs]
-        return max(own, self.support_radius or 0) + self.consistency_radius
+        network = math.ceil(fine / self.factor) + REACH[self.options.inputs]
+        return max(network, self.support_radius or 0) + self.consistency_radius
 
     @property
     def effective_halo(self) -> int:
-        """Coarse cells: a halo this wide, computed by every layer, costs what `forward_cropped` spends on the halo.
+        """See `Generator.effective_halo`: half of the halo, the mean over the layers weighted by their cost.
 
-        Half of the halo: the mean over the layers, weighted by their cost. The most expensive layer, RB1's second, is
-        in the middle.
+        The most expensive layer, the second one of RB1, is in the middle.
         """
         return self.receptive_radius // 2
 
     @property
     def support_radius(self) -> int | None:
-        """None unless gated: biases give empty air an answer of its own."""
+        """None unless gated, as biases give empty air a value of its own."""
         return DETAIL_RADIUS if self.options.gated else None
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel: every convolution is at fine resolution."""
+        """The multiply-adds per fine voxel."""
         total = float(sum(m.weight.numel() for m in self.modules() if isinstance(m, NormedConvolution)))
         total += detail_mask_macs(self.dim, self.factor) if self.options.gated else 0.0
         return total + self.consistency_macs

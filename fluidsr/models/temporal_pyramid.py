@@ -1,7 +1,7 @@
-"""Multi-scale temporal discriminator: many frames seen coarsely, few of them seen finely (Saito et al. 2020, TGANv2).
+"""A temporal discriminator on several scales: many frames at low resolution, few at full (Saito et al. 2020, TGANv2).
 
-A discriminator of all frames at full resolution costs as much as both. On each level the resolution doubles, and every
-`stride`-th frame of the level before is left; with a stride of `2**dim` all levels cost about the same.
+A discriminator of all frames at full resolution would be expensive. Each level doubles the resolution and keeps every
+`stride`-th frame of the level before it, so with a stride of `2**dim` all levels cost about the same.
 """
 
 from __future__ import annotations
@@ -20,29 +20,41 @@ from fluidsr.models.resample import downsample
 
 @dataclass(frozen=True)
 class TemporalPyramid:
-    """How `frames` consecutive frames are seen on `levels` levels; the last one has the full resolution."""
+    """The selection and the resolution of frames on each level.
+
+    Attributes:
+        frames: consecutive frames of a sample, all of which level 0 sees.
+        levels: number of levels; the last one has the full resolution.
+        stride: each level sees every `stride`-th frame of the level before it.
+    """
 
     frames: int
     levels: int
     stride: int
 
     def frames_at(self, level: int) -> int:
-        """Frames that a level sees (TGANv2, equation 8: `x[stride * t + offset]`, level by level)."""
+        """The number of frames on a level (TGANv2, equation 8: `x[stride * t + offset]`, level by level)."""
         return self.frames // self.stride**level
 
     def reduction_at(self, level: int) -> int:
-        """Fine cells along the edge of a cell of a level."""
+        """The number of fine cells along the edge of a cell of a level."""
         return 1 << (self.levels - 1 - level)
 
     def width_at(self, level: int, width: int) -> int:
-        """Channels of the first layer of a level's discriminator: `width` for three frames, and in proportion for
-        others, in fours; so cost follows frames times resolution."""
+        """The channels of the first layer of the discriminator of a level.
+
+        For three frames these are `width`; for other numbers they are proportional to the number of frames, rounded up
+        to a multiple of 4. The cost then grows with the number of voxels.
+        """
         count = self.frames_at(level)
         return width if count == 3 else 4 * -(-width * count // 12)
 
     def offsets(self, number: int) -> tuple[int, ...]:
-        """The first frame on each level: a function of the batch's `number`, so that real and generated frames are seen
-        alike. Each level's own, from 0 to below `stride`, is drawn again and counts in frames of the level before."""
+        """The index of the first frame on each level.
+
+        Each level starts at a random frame among the first `stride` frames of the level before it. The offsets are a
+        function of the `number` of the batch, so they are the same for real and generated frames.
+        """
         drawn = random.Random(number)  # noqa: S311 - not for secrets
         offsets = [0]
         for level in range(1, self.levels):
@@ -50,7 +62,7 @@ class TemporalPyramid:
         return tuple(offsets)
 
     def views(self, frames: Tensor, number: int) -> list[Tensor]:
-        """`frames [B, T, *S]` as each level sees them, `[B, frames_at(level), *(S / reduction_at(level))]`."""
+        """The input of each level, `[B, frames_at(level), *(S / reduction_at(level))]`, from `frames [B, T, *S]`."""
         views = []
         for level, offset in enumerate(self.offsets(number)):
             chosen = frames[:, offset :: self.stride**level][:, : self.frames_at(level)]
@@ -58,15 +70,15 @@ class TemporalPyramid:
         return views
 
     def input(self, frames: Tensor, number: int) -> Tensor:
-        """`views`, one behind the other: the input of `PyramidDiscriminator`, `[B, N]`."""
+        """The input of a `PyramidDiscriminator`, `[B, N]`: the flattened `views`, one after the other."""
         return torch.cat([view.flatten(1) for view in self.views(frames, number)], 1)
 
 
 class PyramidDiscriminator(nn.Module):
-    """A discriminator for each level of a `TemporalPyramid`; the logits are their sum (TGANv2, equation 7).
+    """Maps `x [B, N]` of `TemporalPyramid.input` to logits `[B, 1]` and the features of all levels.
 
-    `x [B, N]`, by `TemporalPyramid.input`, to (logits `[B, 1]`, all their features). One input holds all levels, so
-    that gradient penalties are those of the levels together (equation 10).
+    Each level has its own discriminator; the logits are the sum of theirs (TGANv2, equation 7). All levels are in one
+    input, so a gradient penalty is taken over all levels together (equation 10).
     """
 
     def __init__(self, levels: Sequence[Discriminator]) -> None:
@@ -85,5 +97,5 @@ class PyramidDiscriminator(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """Weights and biases; those of normalisations are not counted."""
+        """The number of weights and biases, without those of normalization layers."""
         return count_parameters(self)

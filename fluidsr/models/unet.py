@@ -1,4 +1,4 @@
-"""UNet, the thesis's other generator: the levels of a U between the fine grid and the coarse one."""
+"""UNet: a generator with skip connections between levels from the fine grid to the coarse one."""
 
 from __future__ import annotations
 
@@ -49,15 +49,21 @@ class UNetOptions(UNetArchitecture, Options):
 
 
 class UNet(CroppingGenerator):
-    """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`: a U-net (Ronneberger et al. 2015).
+    """Maps `coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]` by a U-net (Ronneberger et al. 2015).
 
-    The thesis (section 3.4) names U-nets beside residual networks and gives no table; this one is ours. After
-    nearest upsampling the way down has two 3-wide convolutions on each grid and halves the resolution by
-    averaging, until the coarse grid, where `depth` convolutions of the most channels work; the way up doubles
-    by nearest upsampling, concatenates what the way down had on that grid, and convolves twice. A 1-wide
-    convolution and a rectifier end it; all other convolutions have a batch norm (unless `norm` is none) and a
-    rectifier. The deepest level is the coarse grid, and so the pooling lies alike in every tile of whole coarse
-    cells.
+    The thesis (section 3.4) mentions U-nets as an alternative to residual networks without giving their layers, so
+    these are our own:
+
+    - the input is upsampled to the fine grid (nearest);
+    - down: on each level two 3-wide convolutions, then average pooling to half the resolution;
+    - on the coarse grid: `depth` convolutions with the most channels;
+    - up: on each level nearest upsampling, concatenation with the output of the same level on the way down, and two
+      convolutions;
+    - a 1-wide convolution and a rectifier. All other convolutions have a batch norm (unless `norm` is `none`) and a
+      rectifier.
+
+    The lowest level is the coarse grid, so the pooling has the same alignment in all tiles. The output is never
+    negative.
 
     Raises ValueError for options that `UNetOptions` does not allow.
     """
@@ -84,54 +90,55 @@ class UNet(CroppingGenerator):
         self.last = NormedConvolution(dim, widths[0], 1, 1, normed=False)
 
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
-        # All of the halo is computed, as if the volume ended beyond it, and cut off at the end.
+        # All layers compute the whole halo, as if the volume ended there; it is cropped at the end.
         ends = None if cropped is None else [(False, False)] * self.dim
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
         x = upsample(gather_fields(coarse, self.options.inputs), self.factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
-        kept = []
+        skipped = []
         for stack in self.down:
             x = stack(x, ends)
-            kept.append(x)
+            skipped.append(x)
             x = pool(x, 2)
         x = self.bottom(x, ends)
         for stack in reversed(self.up):
-            x = stack(torch.cat([upsample(x, 2, "nearest"), kept.pop()], dim=1), ends)
+            x = stack(torch.cat([upsample(x, 2, "nearest"), skipped.pop()], dim=1), ends)
         x = torch.relu(self.last(x))
         if self.options.gated:
             x = x * detail_mask(coarse[:, :1], self.factor)
         return trim(self.finish(x, coarse, detail), cropped, self.receptive_radius * self.factor)
 
     def fold(self) -> UNet:
-        """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""
+        """Prepare for inference: eval mode, batch norms merged into copies of the kernels. Returns itself."""
         fold(self.eval())
         return self
 
     @property
     def inputs(self) -> Inputs:
-        """The fields it reads."""
+        """The fields that it reads."""
         return self.options.inputs
 
     @property
     def receptive_radius(self) -> int:
-        """Coarse cells; the way up from the output to the input, in cells of the grid at hand."""
+        """The distance, in coarse cells, from which a coarse cell may influence a fine voxel."""
+        # Followed from the output back to the input, in cells of the grid of each level.
         radius = 0
         for _ in range(self.levels):
-            radius = (radius + 2 + 1) // 2  # two convolutions, then the grid below
+            radius = (radius + 2 + 1) // 2  # two convolutions, then upsampling from the coarser grid
         radius += self.options.depth
         for _ in range(self.levels):
-            radius = radius * 2 + 2 + 1  # the cell's own children, of which the farthest is one more away
-        own = -(-(radius - (self.factor - 1)) // self.factor) + REACH[self.options.inputs]
-        return max(own, self.support_radius or 0) + self.consistency_radius
+            radius = radius * 2 + 2 + 1  # pooling from a finer grid, which adds at most one cell
+        network = -(-(radius - (self.factor - 1)) // self.factor) + REACH[self.options.inputs]
+        return max(network, self.support_radius or 0) + self.consistency_radius
 
     @property
     def support_radius(self) -> int | None:
-        """None unless gated: biases give empty air an answer of its own."""
+        """None unless gated, as biases give empty air a value of its own."""
         return DETAIL_RADIUS if self.options.gated else None
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel; a level down has `2**dim` times fewer cells. Averages are not counted."""
+        """The multiply-adds per fine voxel, without those of the pooling."""
         total = 0.0
         for level, stack in enumerate([*self.down, self.bottom]):
             total += stack.macs_per_cell / 2 ** (level * self.dim)
@@ -143,22 +150,24 @@ class UNet(CroppingGenerator):
 
 
 class Stack(nn.Module):
-    """Convolutions through the channels `widths`, each with a batch norm, if `normed`, and a rectifier."""
+    """3-wide convolutions, each followed by a batch norm, if `normed`, and a rectifier.
+
+    `widths` are the channels of the input and of the output of each convolution.
+    """
 
     def __init__(self, dim: int, widths: list[int], normed: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             NormedConvolution(dim, a, b, KERNEL, normed) for a, b in itertools.pairwise(widths)
         )
-        if (
-            not normed
-        ):  # this many layers need more than the published initialization, which is that of the last one
+        if not normed:
+            # With the published initialization, which is for a last layer, signals would vanish in so many layers.
             for layer in self.layers:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
 
     @property
     def macs_per_cell(self) -> float:
-        """Per cell of its grid."""
+        """The multiply-adds per cell of its grid."""
         return float(sum(m.weight.numel() for m in self.modules() if isinstance(m, NormedConvolution)))
 
     def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:

@@ -152,12 +152,14 @@ class AdversarialStep:
             norm = 0.0
             if learns:
                 norm = self._apply(
-                    discriminator, f"the loss of discriminator {discriminator.name}", means["critic"]
+                    discriminator, f"the loss of discriminator {discriminator.name}", means["discriminator"]
                 )
                 if discriminator.r1_is_due:
                     means["r1"] = self._update_lazily(discriminator, micro_batches)
             else:
-                self._check_finite(f"the loss of discriminator {discriminator.name}", means["critic"], norm)
+                self._check_finite(
+                    f"the loss of discriminator {discriminator.name}", means["discriminator"], norm
+                )
             discriminator.gate.update(means[discriminator.gate.figure])
         name = discriminator.name
         for part, value in means.items():
@@ -169,7 +171,7 @@ class AdversarialStep:
     def _update_lazily(
         self, discriminator: DiscriminatorTrainer, micro_batches: Sequence[MicroBatch]
     ) -> float:
-        """The update of lazy R1 regularisation, which compensates for the `every` updates without it. Returns R1,
+        """The update of lazy R1 regularization, which compensates for the `every` updates without it. Returns R1,
         unweighted."""
         assert discriminator.r1 is not None
         weight = discriminator.r1.every * discriminator.r1.weight / 2

@@ -1,4 +1,4 @@
-"""Batch normalisation across processes (SyncBatchNorm), and recalibration of its statistics for averaged weights."""
+"""Batch normalization across processes (SyncBatchNorm), and recalibration of its statistics for averaged weights."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class SyncBatchNorm(_BatchNorm):
         values, shape = x.float(), (1, -1, *(1,) * (x.dim() - 2))
         space = [0, *range(2, x.dim())]
         mean = _Mean.apply(values.mean(space), self.processes.size)
-        centred = values - mean.view(shape)
-        variance = _Mean.apply(centred.square().mean(space), self.processes.size)
+        centered = values - mean.view(shape)
+        variance = _Mean.apply(centered.square().mean(space), self.processes.size)
         with torch.no_grad():
             self._update_running_statistics(mean, variance, self.processes.size * values[:, 0].numel())
         scale = torch.rsqrt(variance + self.eps)
         if not self.affine:
-            return (centred * scale.view(shape)).to(x.dtype)
-        return (centred * (self.weight * scale).view(shape) + self.bias.view(shape)).to(x.dtype)
+            return (centered * scale.view(shape)).to(x.dtype)
+        return (centered * (self.weight * scale).view(shape) + self.bias.view(shape)).to(x.dtype)
 
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Update the running statistics as torch does, with the unbiased variance."""

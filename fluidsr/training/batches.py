@@ -61,13 +61,22 @@ class BatchStream:
         return replace(batch.to(self.device), number=index)
 
 
-FRAME_STEP = 1.0  # frames between neighbours of a sample, in which velocities are given too
+FRAME_STEP = 1.0  # from one frame of a sample to the next; velocities are per frame, too
 
 
 class TrainingBatch:
-    """`coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]`, maybe `history [B, T, A, *(S * factor)]`, and the
-    generator's output for it; of one with a `latent` code, in a style that `random` draws for each sample. A generator
-    that reads its own last frame is unrolled over the `T` frames; it has none before the first one."""
+    """A batch and the generator's output for it, which is computed once for several losses.
+
+    `coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]` and `history [B, T, A, *(S * factor)]` (or None) are
+    those of the PatchBatch. A generator that reads its own last frame is unrolled over the `T` frames, without a last
+    frame for the first one.
+
+    Args:
+        batch: the samples.
+        factor: fine cells along a coarse one.
+        latent: the options of the generator's latent code; None if it has none.
+        random: draws a style for each sample; required if there is a latent code.
+    """
 
     def __init__(
         self,
@@ -119,7 +128,8 @@ class TrainingBatch:
         return self._run(generator, cache=cache)[0]
 
     def mask(self, generator: nn.Module) -> Tensor:
-        """The mask of a generator that has one, `[B T, 1, *(S * factor)]`, float32; it is kept like the output."""
+        """The mask of a generator that has one, `[B T, 1, *(S * factor)]`, float32. It is kept for the next call, as is
+        the output."""
         mask = self._run(generator, cache=True)[1]
         assert mask is not None, "a loss on masks, and a generator without one"
         return mask
@@ -128,8 +138,8 @@ class TrainingBatch:
         """`losses.diversity` between the generator's output and its output for other random content, with the same
         motion and noise."""
         assert self.style is not None, "a loss on styles, and a generator without any"
-        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
-        other = generator(*given, style=with_content(self.style, self._other)).float()
+        inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+        other = generator(*inputs, style=with_content(self.style, self._other)).float()
         # Two random contents are 2 apart in the mean square of each number.
         distance = (self._other - self.style.content).square().mean(1).div(2).sqrt()
         detail = self.fine.flatten(0, 1) - upsample(self.density.flatten(0, 1), self.factor, "cubic")
@@ -138,24 +148,24 @@ class TrainingBatch:
     def path_lengths(self, generator: nn.Module, random: torch.Generator) -> Tensor:
         """`losses.path_lengths` of the generator's frames, `[B T]`, with `random` for its noise."""
         assert self.style is not None, "a penalty on a latent code, and a generator without any"
-        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+        inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
         content = self.style.content.detach().requires_grad_(True)
         with torch.autocast(content.device.type, enabled=False):
-            output = generator(*given, style=with_content(self.style, content)).float()
+            output = generator(*inputs, style=with_content(self.style, content)).float()
             return losses.path_lengths(output, content, random)
 
     def _run(self, generator: nn.Module, *, cache: bool) -> tuple[Tensor, Tensor | None]:
         if self._output is not None:
             return self._output, self._mask
-        given = [x for x in (self.coarse, self.history) if x is not None]
+        inputs = [x for x in (self.coarse, self.history) if x is not None]
         if getattr(generator, "reads_previous", False):
             outputs: list[Tensor] = []
-            for at in range(self.coarse.shape[1]):
-                previous = self._carried(outputs[-1], at) if outputs else None
-                outputs.append(_call_generator(generator, [x[:, at] for x in given], previous))
+            for frame in range(self.coarse.shape[1]):
+                previous = self._carried(outputs[-1], frame) if outputs else None
+                outputs.append(_call_generator(generator, [x[:, frame] for x in inputs], previous))
             output = torch.stack(outputs, 1).flatten(0, 1)
         else:
-            output = _call_generator(generator, [x.flatten(0, 1) for x in given], style=self.style)
+            output = _call_generator(generator, [x.flatten(0, 1) for x in inputs], style=self.style)
         frames, mask = output.split(1, 1) if output.shape[1] == 2 else (output, None)
         if cache:
             self._output, self._mask = frames, mask
@@ -165,16 +175,17 @@ class TrainingBatch:
         """The output of a generator that reads its own last frame, unrolled backwards from the last frame:
         `[B, T - 1, 1, *(S * factor)]`, all frames but the last. Only the advection runs backwards; the coarse frames
         and their velocity are the same."""
-        given = [x for x in (self.coarse, self.history) if x is not None]
+        inputs = [x for x in (self.coarse, self.history) if x is not None]
         outputs = [self.unflatten(self.output(generator, cache=True))[:, -1]]
-        for at in reversed(range(self.coarse.shape[1] - 1)):
-            previous = self._carried(outputs[-1], at, -FRAME_STEP)
-            outputs.append(_call_generator(generator, [x[:, at] for x in given], previous)[:, :1])
+        for frame in reversed(range(self.coarse.shape[1] - 1)):
+            previous = self._carried(outputs[-1], frame, -FRAME_STEP)
+            outputs.append(_call_generator(generator, [x[:, frame] for x in inputs], previous)[:, :1])
         return torch.stack(outputs[:0:-1], 1)
 
-    def _carried(self, output: Tensor, at: int, dt: float = FRAME_STEP) -> Tensor:
-        """The frame `output [B, 1 (+ mask), *(S * factor)]`, advected to the frame number `at` of the sample."""
-        return advect(output[:, :1], self.velocity[:, at], dt)
+    def _carried(self, output: Tensor, frame: int, dt: float = FRAME_STEP) -> Tensor:
+        """The density of `output [B, 1 (+ mask), *(S * factor)]`, advected by `dt` to the frame with the index `frame`
+        of the sample."""
+        return advect(output[:, :1], self.velocity[:, frame], dt)
 
     def unflatten(self, output: Tensor) -> Tensor:
         """Reshape `output` to `[B, T, 1, *(S * factor)]`."""
@@ -190,10 +201,10 @@ def _call_generator(
     generator: nn.Module, inputs: list[Tensor], previous: Tensor | None = None, style: Style | None = None
 ) -> Tensor:
     """Call the generator. Returns its output, float32, with its mask as a second channel if it has one."""
-    more: dict[str, Any] = {"with_mask": True} if getattr(generator, "has_mask", False) else {}
+    options: dict[str, Any] = {"with_mask": True} if getattr(generator, "has_mask", False) else {}
     if previous is not None:
-        more["previous"] = previous
+        options["previous"] = previous
     if style is not None:
-        more["style"] = style
-    output: Tensor = generator(*inputs, **more)
+        options["style"] = style
+    output: Tensor = generator(*inputs, **options)
     return output.float()

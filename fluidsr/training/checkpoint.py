@@ -1,4 +1,4 @@
-"""TrainingState: everything that changes from step to step, and its checkpoint file."""
+"""TrainingState: everything in a training that changes from step to step, and its checkpoint file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from fluidsr.training.monitors import DivergenceMonitor, EarlyStopping
 from fluidsr.training.optimizer import NetworkOptimizer, lazy_rate, tensors_of
 from fluidsr.training.recipe import Recipe
 
-VERSION = 3  # of the checkpoint; before, it had no checksum
+VERSION = 3  # of the checkpoint; version 2 has no checksum
 
 
 class TrainingState:
-    """The networks with their optimizers, the averaged generator, step count, running metrics, data ranges.
+    """The state of a training: networks and their optimizers, averaged generator, step, running metrics, data ranges.
 
-    The networks start from `seed`, or the generator from the recipe's `init` (`load_init`). No random
-    numbers are drawn here after the start, and a batch is a function of the step alone: continuing from a saved state
-    repeats an uninterrupted run bit for bit, on the same machine with the same number of threads.
+    The weights are drawn from `seed`; `load_init` replaces them by those of the recipe's `init`. No random numbers are
+    drawn after that, and a batch is a function of the step, so a resumed training repeats an uninterrupted one bit for
+    bit on the same machine with the same number of threads.
     """
 
     def __init__(self, recipe: Recipe, seed: int, device: str) -> None:
@@ -50,29 +50,25 @@ class TrainingState:
         rate = lazy_rate(options, path_length.every) if path_length else options
         self.generator = NetworkOptimizer(generator.to(device), rate)
         self.ema: Generator = copy.deepcopy(generator).requires_grad_(False)
-        # The weights of `init`, for losses.anchor; the averaged ones of the best validation, for `patience`.
-        self.anchor: dict[str, Tensor] = {}
-        self.best: dict[str, Tensor] = {}
+        self.anchor: dict[str, Tensor] = {}  # the weights of `init`, for losses.anchor
+        self.best: dict[str, Tensor] = {}  # the averaged weights at the best validation, for `patience`
         self.stopping = EarlyStopping(recipe.patience)
         self.divergence = DivergenceMonitor(recipe.divergence)
-        self.path_length: float | None = None  # the running mean that losses.path_length holds lengths to
+        self.path_length: float | None = None  # the running mean of losses.path_length
         self.step = 0
-        self.planned_steps = recipe.steps  # of the checkpoint that was restored
+        self.planned_steps = recipe.steps  # `steps` of the recipe in the checkpoint that was restored
         self.seconds = 0.0
         self.density_range = (0.0, 0.0)
         self.velocity_range = (0.0, 0.0)
-        self.typical_densities = (
-            0.0,
-            0.0,
-        )  # the sum of their logarithms over samples with smoke, and how many
+        # The sum of the logarithms of the typical densities of samples with smoke, and their number.
+        self.typical_densities = (0.0, 0.0)
 
     def load_init(self, note: Callable[[str], None] = lambda line: None) -> None:
-        """Load the weights of the recipe's `init`, if it has one, and of the discriminators that were kept with it.
-        Raises ModelError where the generator's do not fit; `note` gets a message about discriminators that start from
-        scratch.
+        """Load the weights of the recipe's `init`, if it has one, and of the discriminators that are stored beside it.
 
-        Only the generator's `free_options` may differ. Raises InputError for a second pass without a trained first
-        one.
+        `note` is called with a message if discriminators start from scratch. Raises ModelError if the model's
+        hyperparameters, other than `free_options`, are not those of the recipe, and InputError if the recipe trains a
+        second pass without a trained first one.
         """
         if self.recipe.init is None:
             if getattr(self.recipe.generator, "passes", 1) > 1:
@@ -111,23 +107,25 @@ class TrainingState:
 
     @property
     def start(self) -> list[Tensor]:
-        """The generator's parameters of `init`, in its order; empty where no loss needs them."""
+        """The weights of `init` in the order of the generator's parameters; empty if no loss needs them."""
         names = [name for name, _ in self.generator.network.named_parameters()]
         return [self.anchor[name] for name in names] if self.anchor else []
 
     def consider(self, metrics: Mapping[str, float]) -> None:
-        """Keep the averaged weights if `metrics`, of a validation at this step, are the best so far. A validation that
-        is not due, but is made because the training is interrupted here, does not count."""
+        """Keep the averaged weights if `metrics`, those of a validation at this step, are the best so far.
+
+        Validations at steps where none is due do not count: they happen only because the training was interrupted.
+        """
         due = self.step % self.recipe.validate_every == 0 or self.step >= self.recipe.steps
         if due and self.stopping.update(self.step, metrics):
             self.best = {name: tensor.detach().clone() for name, tensor in optimizer.named_tensors(self.ema)}
 
     def networks(self) -> dict[str, nn.Module]:
-        """The networks that are trained, by name."""
+        """The trained networks by name."""
         return {name: trained.network for name, trained in self._optimizers()}
 
     def grow(self, step: int) -> None:
-        """Give the generator the stages that the recipe has for the end of step `step`."""
+        """Use the stages of the generator that the recipe plans for the end of step `step`."""
         if self.recipe.growing is None:
             return
         for network in (self.generator.network, self.ema):
@@ -135,7 +133,7 @@ class TrainingState:
             network.grow(self.recipe.growing.stages_at(step))
 
     def widen_ranges(self, coarse: Tensor) -> None:
-        """Widen the recorded ranges by a batch's `coarse [B, T, 1 + d, *S]`."""
+        """Extend the recorded ranges of density and velocity by a batch's `coarse [B, T, 1 + d, *S]`."""
         self.density_range = _widen(self.density_range, coarse[:, :, :1])
         self.velocity_range = _widen(self.velocity_range, coarse[:, :, 1:])
         typical = typical_density(coarse[:, :, 0].double())
@@ -145,13 +143,13 @@ class TrainingState:
 
     @property
     def typical_density(self) -> tuple[float, float] | None:
-        """Half and twice the geometric mean of the samples' typical density; None where no smoke was met."""
+        """Half and twice the geometric mean of the samples' typical density; None if no sample had smoke."""
         total, count = self.typical_densities
         return (0.5 * math.exp(total / count), 2 * math.exp(total / count)) if count else None
 
     def save(self, path: Path) -> None:
-        """Write everything to one safetensors file, atomically; the previous one is kept beside it. Raises
-        InputError, RunError."""
+        """Write the state to a safetensors file, atomically. The previous file is kept beside it. Raises InputError if
+        it cannot be written, RunError if the disk is full."""
         record = {
             "version": VERSION,
             "recipe": self.recipe.model_dump(mode="json"),
@@ -171,16 +169,16 @@ class TrainingState:
         checkpoints.save(path, dict(self._tensors()), record)
 
     def restore(self, path: Path, note: Callable[[str], None] = lambda line: None) -> bool:
-        """Restore the newest undamaged file of `save`, and return whether there is one; `note` gets a message about a
-        damaged newer one.
+        """Restore the newest undamaged file of `save`. Returns False if there is no file.
 
-        Raises InputError where all are damaged, or of another recipe or seed.
+        `note` is called with a message if a newer file is damaged. Raises InputError if all are damaged, or if they are
+        those of another recipe or seed.
         """
 
         def use(saved: checkpoints.Saved) -> bool:
             record = saved.record
             try:
-                # The version before had no checksum.
+                # Version 2 has no checksum.
                 if record.get("version") != (VERSION if saved.signed else VERSION - 1):
                     raise ValueError(f"version {record.get('version')} of a checkpoint, not {VERSION}")
                 check_same_training(path.parent, record, self.recipe, self.seed)
@@ -223,8 +221,11 @@ class TrainingState:
 
 
 def training_batch(state: TrainingState, batch: PatchBatch, *key: object) -> TrainingBatch:
-    """`batch` as the state's networks see it, in styles that are a function of `key` where the generator has a latent
-    code; its reference is what the stages in use can make of it."""
+    """The TrainingBatch of `batch` for the networks of `state`.
+
+    The reference has the resolution of the stages in use. If the generator has a latent code, styles are drawn as a
+    function of the seed and `key`.
+    """
     batch = replace(batch, fine=state.ema.grown_target(batch.fine))
     latent = state.ema.latent
     random = None if latent is None else seeded_generator(state.device, state.seed, "style", *key)
@@ -235,9 +236,9 @@ def _call_text(architecture: str, hyperparameters: dict[str, Any]) -> str:
     return f"{architecture}({', '.join(f'{k}={v}' for k, v in hyperparameters.items())})"
 
 
-def _widen(known: tuple[float, float], values: Tensor) -> tuple[float, float]:
+def _widen(bounds: tuple[float, float], values: Tensor) -> tuple[float, float]:
     low, high = torch.aminmax(values)
-    return min(known[0], low.item()), max(known[1], high.item())
+    return min(bounds[0], low.item()), max(bounds[1], high.item())
 
 
 def _pair(values: Any) -> tuple[float, float]:

@@ -36,7 +36,7 @@ from fluidsr.training.recipe import recipe_file
 from fluidsr.training.recipe_schema import Optimizer
 from fluidsr.training.sections import Section, Share, Weight
 
-VERSION = 2  # of the checkpoint; before, it had no checksum
+VERSION = 2  # of the checkpoint; before, it had neither version nor checksum
 LOG_EVERY = 20
 # Mean squares of a change below which a sample counts as having none: coarse cells per frame; density.
 EMPTY, EMPTY_DENSITY = 1e-4, 1e-5
@@ -287,7 +287,7 @@ class ClosureTraining:
             raise TrainingError(
                 f"step {self.step + 1}", "the loss is not finite", "lower optimizer.learning_rate"
             )
-        self._complete = False  # until the average has followed; a step that is half done is not saved
+        self._complete = False  # an incomplete step is not saved
         torch.nn.utils.clip_grad_norm_(self.optimizer.network.parameters(), recipe.optimizer.clip)
         self.optimizer.update(self.step, recipe.steps)
         self.step += 1
@@ -329,9 +329,8 @@ class ClosureTraining:
         self.optimizer.load_tensors(tensors_of("network", tensors))
         copy_tensors(self.average, tensors_of("average", tensors))
         self.step, validation = int(record["step"]), record["validation"]
-        self.validation = (
-            {"velocity": validation} if isinstance(validation, float) else validation
-        )  # before, velocity was all
+        # Older checkpoints have one number, for the velocity.
+        self.validation = {"velocity": validation} if isinstance(validation, float) else validation
         self._saved_at = self.step
         self.planned_steps = int(record["recipe"]["steps"])
 
@@ -343,7 +342,10 @@ def _load_init(network: Closure, name_or_path: str) -> None:
         problem = f"is a corrector of {closure.options!r}"
         raise ModelError(f"init: {name_or_path}", problem, f"the recipe's is {target!r}")
     given = closure.state_dict()
-    for name, tensor in network.state_dict().items():  # of one of velocity alone, `last` has fewer outputs
+    for (
+        name,
+        tensor,
+    ) in network.state_dict().items():  # `last` has fewer outputs in a corrector of velocity only
         tensor[: len(given[name])] = given[name]
 
 
@@ -386,10 +388,10 @@ def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tenso
     state, air = sample.state.to(device), sample.air.to(device)
     weight = (state[:, :1] > 0).float() * air
 
-    def share(given: Tensor, target: Tensor, empty: float) -> Tensor:
-        left = ((given - target).square() * weight).sum()
-        whole = (target.square() * weight).sum()
-        return left / (whole + empty * weight.sum() + 1e-12)
+    def share(value: Tensor, target: Tensor, empty: float) -> Tensor:
+        unexplained = ((value - target).square() * weight).sum()
+        total = (target.square() * weight).sum()
+        return unexplained / (total + empty * weight.sum() + 1e-12)
 
     shares = {"velocity": share(change.velocity, sample.change.to(device), EMPTY)}
     if change.density is not None:
@@ -411,21 +413,25 @@ def energy_error(density_change: Tensor, sample: ClosureSample) -> Tensor:
     for axis in range(2, density.dim()):
         middle = near.narrow(axis, 1, near.shape[axis] - 2)
         floor = EMPTY_DENSITY * middle.sum() + 1e-12
-        own, right = ((x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (corrected, target))
-        error = error + (own / right).log().square()
+        energy, target_energy = (
+            (x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (corrected, target)
+        )
+        error = error + (energy / target_energy).log().square()
     return error
 
 
 def unexplained_distribution(density_change: Tensor, sample: ClosureSample) -> Tensor:
-    """`losses.distribution` between smoke, changed by `density_change [1, 1, *S]`, and the fine state's, over that of
-    the smoke as it was; a grid that is too small for it along some axis counts as explained."""
+    """The distance of the smoke from the fine state after `density_change [1, 1, *S]`, relative to that before it.
+
+    The distance is `losses.distribution`. The result is 0 for grids that are too small for it along some axis.
+    """
     if min(density_change.shape[2:]) < SMALLEST_PATCH:
         return density_change.new_zeros(())
     device = density_change.device
     density = sample.state[:, :1].to(device)
     target = density + sample.density_change.to(device)
-    whole = distribution(density, target)
-    return distribution(density + density_change, target) / (whole + EMPTY_DISTRIBUTION)
+    before = distribution(density, target)
+    return distribution(density + density_change, target) / (before + EMPTY_DISTRIBUTION)
 
 
 @torch.no_grad()

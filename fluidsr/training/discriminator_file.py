@@ -28,8 +28,11 @@ def save_discriminators(folder: Path, trainers: Mapping[str, DiscriminatorTraine
 
 
 def saved_discriminators(model: str | Path, sha256: str) -> tuple[dict[str, Tensor], str]:
-    """The weights, `NAME/...`, that were trained along with a model (a shipped name, a file or its folder) whose own
-    have the checksum `sha256`; or none, and the reason. Raises ModelError where there is no such model."""
+    """Read the weights of the discriminators that are stored beside a model.
+
+    `model` is a shipped name, a file or its folder; `sha256` is the checksum of its weights. Returns tensors called
+    `NAME/...`, and an empty text; or no tensors, and the reason. Raises ModelError if there is no such model.
+    """
     path = locate(model).parent / FILE
     if not path.is_file():
         return {}, "its discriminators were not kept"
@@ -45,14 +48,16 @@ def saved_discriminators(model: str | Path, sha256: str) -> tuple[dict[str, Tens
 def load_discriminators(
     trainers: Mapping[str, DiscriminatorTrainer], tensors: Mapping[str, Tensor]
 ) -> list[str]:
-    """Load the weights of each discriminator from `tensors`; returns the names of those without weights that fit, which
-    are left as they are."""
+    """Load the weights of all discriminators from `tensors` (see `saved_discriminators`).
+
+    Discriminators without weights that fit do not change. Returns their names.
+    """
     missing = []
     for name, trainer in trainers.items():
-        own = tensors_of(name, tensors)
+        weights = tensors_of(name, tensors)
         shapes = {key: tensor.shape for key, tensor in named_tensors(trainer.network)}
-        if {key: tensor.shape for key, tensor in own.items()} == shapes:
-            copy_tensors(trainer.network, own)
+        if {key: tensor.shape for key, tensor in weights.items()} == shapes:
+            copy_tensors(trainer.network, weights)
         else:
             missing.append(name)
     return missing

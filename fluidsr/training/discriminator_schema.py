@@ -266,7 +266,7 @@ def discriminator_contradictions(adversary: Discriminators, batch: int) -> Itera
     if objective == "wgan" and constraint is None and norm != "spectral":
         yield (
             "discriminators.objective",
-            "is wgan, whose critic must be held in bounds; add a constraint, use norm: spectral, or objective: wgan-gp",
+            "is wgan, whose discriminator must be bounded; add a constraint, use norm: spectral, or objective: wgan-gp",
         )
     if objective == "wgan" and adversary.penalty is not None:
         yield "discriminators.penalty", "makes wgan wgan-gp; use that objective, or remove the penalty"

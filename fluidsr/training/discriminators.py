@@ -31,15 +31,29 @@ from fluidsr.training.regularization import (
     SingularValueConstraint,
 )
 
-R1_WEIGHT = 0.01  # gamma of `relativistic`: residuals are scaled by 20, and slices have thousands of numbers
+# Default gamma of `relativistic`. The published one would be too large, as residuals are scaled by 20 and slices have
+# thousands of pixels.
+R1_WEIGHT = 0.01
 
 View = Callable[[TrainingBatch, Tensor], Tensor]
 
 
 @dataclass
 class DiscriminatorTrainer:
-    """A discriminator in training. `view(batch, frames)` is its input for real or generated `frames [B, T, 1, *S]`, the
-    first `held` channels of which are the coarse frame."""
+    """A discriminator in training.
+
+    Attributes:
+        name: `spatial`, `slices` or `temporal`.
+        optimizer: has the network.
+        gate: pauses the updates.
+        objective: the adversarial losses.
+        view: function of a batch and real or generated frames, `[B, T, 1, *(S * factor)]`; returns the network's input.
+        held: number of channels of that input, the first ones, that are the coarse frame.
+        mismatched: weight of the loss on mismatched pairs of coarse and fine frames.
+        penalty: gradient penalty between real and generated samples.
+        r1: gradient penalty at real samples.
+        constraint: on the weights after updates.
+    """
 
     name: str
     optimizer: NetworkOptimizer
@@ -62,16 +76,25 @@ class DiscriminatorTrainer:
     def loss(
         self, batch: TrainingBatch, fake: Tensor, random: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss on one batch with the generated frames `fake`, and its unweighted parts with the accuracy.
+        """The loss on one batch.
 
-        Real and generated frames are passed separately, so that a batch norm sees one kind at a time, as published.
+        Real and generated frames are passed separately, so that batch norms see one kind at a time, as published.
+        Without gradients (`torch.no_grad`) the penalties are left out.
+
+        Args:
+            batch: the real frames.
+            fake: the generated frames, `[B, T, 1, *(S * factor)]`.
+            random: generator of random numbers for the gradient penalty.
+
+        Returns the loss, a scalar, and by name its unweighted parts (`discriminator` is the adversarial loss), the
+        accuracy, and other figures.
         """
         real_input, fake_input = self.view(batch, batch.fine), self.view(batch, fake)
         real_logits = self.network(real_input)[0].float()
         fake_logits = self.network(fake_input)[0].float()
         value = total = self.objective.discriminator_loss(real_logits, fake_logits)
         accuracy = self.objective.accuracy(real_logits, fake_logits)
-        parts = {"critic": value.item(), "accuracy": accuracy}
+        parts = {"discriminator": value.item(), "accuracy": accuracy}
         if self.gate.figure == "balance":
             parts["balance"] = (F.logsigmoid(real_logits).mean() - F.logsigmoid(fake_logits).mean()).item()
         if self.mismatched:
@@ -98,11 +121,11 @@ class DiscriminatorTrainer:
         return self.logits(batch, batch.fine.roll(1, dims=0))
 
     def logits(self, batch: TrainingBatch, frames: Tensor) -> Tensor:
-        """The logits of `frames [B, T, 1, *(S * factor)]`, float32, `[B, 1]` (or one for each slice)."""
+        """The logits of `frames [B, T, 1, *(S * factor)]`, float32: `[B, 1]`, or `[N, 1]` for N slices."""
         return self._logits(self.view(batch, frames)).float()
 
     def r1_loss(self, batch: TrainingBatch) -> Tensor:
-        """`mean(|grad D|²)` at the batch's real samples, unweighted."""
+        """R1 at the real samples of the batch, `mean(|grad D|²)`, unweighted."""
         return self._r1(self.view(batch, batch.fine))
 
     def _r1(self, real_input: Tensor) -> Tensor:
@@ -113,7 +136,7 @@ class DiscriminatorTrainer:
 
     @property
     def r1_is_due(self) -> bool:
-        """Whether the next update is that of lazy R1 regularisation, which follows every `every` others."""
+        """Whether the next update is one of lazy R1 regularization, which follows after every `every` others."""
         if self.r1 is None or self.r1.every == 1:
             return False
         return self.optimizer.updates % (self.r1.every + 1) == self.r1.every
@@ -135,7 +158,11 @@ class DiscriminatorTrainer:
 
 
 def build_discriminators(recipe: Recipe, device: str) -> dict[str, DiscriminatorTrainer]:
-    """The recipe's discriminators by name: `slices`, `spatial`, `temporal`. Weights start from torch's generator."""
+    """Create the discriminators of a recipe on `device`, by name: `slices`, `spatial`, `temporal`.
+
+    Weights are drawn from torch's global random number generator. Raises InputError if a constraint does not support
+    the network.
+    """
     options = recipe.discriminators
     if options is None:
         return {}
@@ -217,7 +244,7 @@ def _network(
     """The discriminator `name` of a recipe, with random weights."""
     kind = DISCRIMINATORS.resolve(options.network)
     tile = recipe.patches.tile * recipe.factor
-    # Named only where it is set: discriminators of other packages need not know it.
+    # Passed only if it is not the default, because discriminators of other packages may not accept it.
     epsilon = {} if options.epsilon == discriminators.EPSILON else {"epsilon": options.epsilon}
 
     def network(channels: int, tile: int, width: int) -> Discriminator:

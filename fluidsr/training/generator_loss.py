@@ -25,13 +25,19 @@ def generator_loss(
     weights: Losses,
     start: Sequence[Tensor] = (),
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum to be minimised (equation 3.8), and each loss by name, unweighted.
+    """The loss of the generator (thesis, equation 3.8), computed in float32 for any precision of the generator.
 
-    Single-frame losses use `frames`, the others `triplets` (the same batch where its samples have three frames or more;
-    None where no loss needs time). All frames of a sample have equal weight in `absolute` and `gradient`;
-    `DiscriminatorTrainer.view` makes a discriminator's input. `start` are the generator's parameters before the
-    training, which `anchor` needs. Without `discriminators` there are no adversarial terms. Losses are computed in
-    float32 whatever the generator's precision.
+    Args:
+        generator: in training mode.
+        frames: the batch for losses of single frames. All frames of a sample have equal weight.
+        triplets: the batch for losses over time. It is `frames` if the samples there have three frames or more, and
+            None if no loss needs consecutive frames.
+        discriminators: by name; without any there are no adversarial losses.
+        weights: of the losses.
+        start: the parameters of the generator before the training, which the loss `anchor` needs.
+
+    Returns the weighted sum, and the unweighted losses by name. These always include `absolute`, which the divergence
+    monitor reads.
     """
     output = frames.output(generator, cache=True)
     terms = [*_frame_terms(generator, frames, weights)]
@@ -45,7 +51,7 @@ def generator_loss(
     for _, weight, value in terms:
         total = total + weight * value
     parts = {name: value for name, _, value in terms}
-    if "absolute" not in parts:  # always reported: the divergence monitor reads it
+    if "absolute" not in parts:
         details["absolute"] = losses.absolute(output, frames.fine.flatten(0, 1))
     parts.pop("features", None)
     return total, {**parts, **details}

@@ -14,8 +14,8 @@ class Growing(Section):
 
     def stages_at(self, step: int) -> float:
         """The number of stages in use after `step` steps; not a whole number while a stage is being blended in."""
-        done, within = divmod(step, 2 * self.steps)
-        return done + min(1.0, within / self.steps)
+        complete, steps_of_stage = divmod(step, 2 * self.steps)
+        return complete + min(1.0, steps_of_stage / self.steps)
 
     def steps_of(self, stages: int) -> int:
         """The number of steps until all `stages` are in use and have been trained for as long."""

@@ -115,8 +115,8 @@ class WeightsAndBiases(Logger):
         except ImportError as error:
             raise InputError("loggers", "wandb is not installed", "pip install 'fluidsr[wandb]'") from error
         self._wandb = wandb
-        known = folder / "wandb.id"
-        run_id = known.read_text(encoding="utf-8").strip() if start and known.exists() else None
+        id_file = folder / "wandb.id"
+        run_id = id_file.read_text(encoding="utf-8").strip() if start and id_file.exists() else None
         self._run = wandb.init(
             project="fluidsr",
             name=folder.name,
@@ -125,7 +125,7 @@ class WeightsAndBiases(Logger):
             id=run_id,
             resume="allow",
         )
-        with replacing(known) as temporary:
+        with replacing(id_file) as temporary:
             temporary.write_text(self._run.id, encoding="utf-8")
 
     def add_scalars(self, step: int, values: Mapping[str, float]) -> None:

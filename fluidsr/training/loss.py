@@ -12,13 +12,14 @@ from fluidsr.training.batches import TrainingBatch
 
 
 class Loss(BaseModel):
-    """A term of the generator's objective. A subclass's fields are its options, which a recipe gives by these keys.
+    """A term of the generator's objective. The fields of a subclass are its options in a recipe:
 
         losses:
           extra: [{loss: my_package.losses:Spectrum, weight: 0.1, options: {octaves: 2}}]
 
-    `name` is that of its entry point in `fluidsr.losses`, and of its curve in the log. With `over_time` the samples
-    have three frames, else one or three.
+    Attributes:
+        name: of the entry point in the group `fluidsr.losses`, and of the curve in the log.
+        over_time: whether it needs consecutive frames; samples then have three frames or more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -27,11 +28,12 @@ class Loss(BaseModel):
     over_time: ClassVar[bool] = False
 
     def value(self, output: Tensor, batch: TrainingBatch) -> Tensor:
-        """A scalar to minimise, a mean rather than a sum, so that its weight holds for any tile and batch.
+        """The loss, a scalar. It should be a mean rather than a sum, so that its weight does not depend on the size of
+        tiles and batches.
 
-        `output [B, T, 1, *(S * factor)]` is the generator's density, float32; its reference is `batch.fine`, of the
-        same shape. `batch.coarse [B, T, 1 + d, *S]` is what the generator saw, `batch.velocity` its velocity on the
-        fine grid in fine cells per frame.
+        `output [B, T, 1, *(S * factor)]` is the density that the generator returned, float32; its reference is
+        `batch.fine`, of the same shape. `batch.coarse [B, T, 1 + d, *S]` is the generator's input, and `batch.velocity`
+        its velocity on the fine grid, in fine cells per frame.
         """
         raise NotImplementedError
 

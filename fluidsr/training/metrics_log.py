@@ -45,8 +45,8 @@ class MetricsLog:
 
     def records(self, group: str) -> list[tuple[int, dict[str, float]]]:
         """The steps and values of all records of a group so far."""
-        found = [json.loads(line) for line in _lines(self.path)]
-        return [(record["step"], _values(record)) for record in found if record.get("group") == group]
+        records = [json.loads(line) for line in _lines(self.path)]
+        return [(record["step"], _values(record)) for record in records if record.get("group") == group]
 
     def write_image(self, step: int, name: str, pixels: np.ndarray) -> None:
         """Write an image, `uint8 [height, width, 3]`, to `samples/NAME_STEP.png` and to the loggers."""
@@ -63,6 +63,7 @@ class MetricsLog:
             logger.add_image(step, f"samples/{name}", pixels)
 
     def close(self) -> None:
+        """Close the loggers."""
         for logger in self._loggers:
             logger.close()
 

@@ -35,7 +35,7 @@ class UpdateGate:
 class DivergenceMonitor:
     """Reports divergence if the running mean of a loss, with the decay `memory`, exceeds `bound` times its minimum.
 
-    With `bound` None it never does. The first `1 / (1 - memory)` losses only initialise the mean.
+    With `bound` None it never does. The first `1 / (1 - memory)` losses only initialize the mean.
     """
 
     bound: float | None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fluidsr.training.distributed import ProcessGroup
 from fluidsr.training.recipe_schema import Rate
 
-# An optimizer's state of a parameter.
+# The names of the tensors that an optimizer keeps for each parameter.
 MOMENTS = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "rmsprop": ("step", "square_avg")}
 
 
@@ -62,12 +62,12 @@ class NetworkOptimizer:
                 yield f"{moment}.{name}", value
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Load what `tensors` has returned. Raises KeyError if one is missing, RuntimeError for a wrong shape."""
+        """Load the `tensors()` of a checkpoint. Raises KeyError if one is missing, RuntimeError for a wrong shape."""
         copy_tensors(self.network, tensors)
         names = [name for name, _ in self.network.named_parameters()]
         kinds = MOMENTS[self.options.kind]
         moments = {
-            # The count stays on the host, where the optimizer wants it.
+            # The optimizer needs the count on the CPU.
             i: {m: t.cpu() if m == "step" else t for m in kinds for t in [tensors[f"{m}.{name}"]]}
             for i, name in enumerate(names)
             if f"step.{name}" in tensors
@@ -92,7 +92,7 @@ def copy_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def tensors_of(owner: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of one owner, by NAME, of tensors called `OWNER/NAME`."""
+    """Select from tensors called `OWNER/NAME` those of one owner, by NAME."""
     return {k.partition("/")[2]: t for k, t in tensors.items() if k.partition("/")[0] == owner}
 
 
@@ -101,8 +101,8 @@ def update_ema(average: nn.Module, network: nn.Module, decay: float, step: int) 
     """Update the exponential moving average of the weights of `network`, after `step` steps. `decay` is the share of
     the old average; it is smaller in the first steps, when weights change most."""
     decay = min(decay, (1 + step) / (10 + step))
-    for mean, now in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
+    for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(weight, 1 - decay)
 
 
 def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:
@@ -120,14 +120,16 @@ def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:
 
 
 def all_finite(*values: float) -> bool:
-    """Whether all are finite."""
+    """Whether all values are finite."""
     return all(map(math.isfinite, values))
 
 
 def lazy_rate(options: Rate, every: int) -> Rate:
-    """The learning rate and moments of an optimizer with a separate update for a regulariser after every `every`
-    others, adapted so that its memory is as long as without (Karras et al. 2020, StyleGAN2, appendix B). With 1 there
-    is no separate update."""
+    """The settings of an optimizer that makes a separate update for a regularizer after every `every` others.
+
+    Learning rate and moments are adjusted so that the optimizer behaves as without these updates (Karras et al. 2020,
+    StyleGAN2, appendix B). With `every` 1 there are no separate updates, and nothing changes.
+    """
     if every == 1:
         return options
     share = every / (every + 1)

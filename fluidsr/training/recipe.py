@@ -109,7 +109,7 @@ class Recipe(Section):
 
     @property
     def learns_from_time(self) -> bool:
-        """Whether anything here looks at consecutive frames."""
+        """Whether a loss or a discriminator needs consecutive frames."""
         discriminators = self.discriminators
         return (
             self.losses.temporal > 0
@@ -137,7 +137,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _adversary_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Losses that the generator lacks, and discriminators whose loss has no weight."""
+    """Losses and discriminators that do not fit each other."""
     losses, discriminators = recipe.losses, recipe.discriminators
     by_loss = {
         "spatial": discriminators.spatial if discriminators else None,
@@ -160,7 +160,7 @@ def _adversary_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _loss_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Added losses of one name, and losses of something that the recipe has not."""
+    """Losses with the same name, and losses that need something that the recipe lacks."""
     losses, generator = recipe.losses, recipe.generator
     names = [extra.term.name for extra in losses.extra]
     for n, name in enumerate(names):
@@ -192,7 +192,7 @@ def _loss_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _time_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """The frames that a sample holds, and what looks at several."""
+    """Numbers of frames per sample that do not fit the losses and discriminators."""
     patches, discriminators = recipe.patches, recipe.discriminators
     single = patches.frames == 1 and patches.triplets == 0
     previous = getattr(recipe.generator, "previous", False)
@@ -251,18 +251,18 @@ def recipes() -> list[str]:
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A built-in recipe by name, or one from a YAML file, with `KEY=VALUE` overrides applied.
+    """Load a built-in recipe by name, or a recipe from a YAML file, with `KEY=VALUE` overrides.
 
-    Where it names classes as `module:Class`, these modules are imported: their code runs.
-    Raises SceneError (`file:line: key: what; remedy`) for a wrong recipe, InputError where there is none.
+    If the recipe names classes as `module:Class`, these modules are imported, so their code runs. Raises SceneError
+    (`file:line: key: what; remedy`) for an invalid recipe, and InputError if there is no such recipe.
     """
     path, label = recipe_file(name_or_path)
     return load_yaml_model(path, Recipe, overrides, kind="recipe", label=label, context=IMPORTS)
 
 
 def recipe_file(name_or_path: str | Path) -> tuple[Path, str]:
-    """The file of a built-in recipe's name, or of a path, and what errors call it. Raises InputError where there is
-    none."""
+    """The file of a recipe, given its name or path, and the label of the file in errors. Raises InputError if there is
+    no such recipe."""
     text = str(name_or_path)
     if text in recipes():
         path, label = FOLDER / f"{text}.yaml", f"{text}.yaml"
@@ -281,8 +281,8 @@ def recipe_file(name_or_path: str | Path) -> tuple[Path, str]:
 
 
 def trains_closure(name_or_path: str | Path) -> bool:
-    """Whether a recipe trains a corrector of coarse runs (`kind: closure`). Raises InputError where there is none,
-    SceneError where it is not YAML."""
+    """Whether a recipe trains a corrector of coarse runs (`kind: closure`). Raises InputError if there is no such
+    recipe, and SceneError if it is not YAML."""
     path, label = recipe_file(name_or_path)
     data = parse(read_text(path, label), label).data
     return isinstance(data, dict) and data.get("kind") == "closure"

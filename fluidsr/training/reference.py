@@ -1,4 +1,4 @@
-"""Tables from the recipe's schema: `python -m fluidsr.training.reference docs/training.md` renews that page."""
+"""The tables of recipe keys in the documentation: `python -m fluidsr.training.reference docs/training.md`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _CORRECTOR_SECTIONS = {"network": "ClosureNetwork", "reached": "ReachedStates", 
 
 
 def page(text: str) -> str:
-    """The page `text` with fresh tables between its two marks."""
+    """The page `text` with new tables between the marks BEGIN and END."""
     schema, corrector = Recipe.model_json_schema(), ClosureRecipe.model_json_schema()
     lines = list(table("The recipe", schema, schema["$defs"], None))
     for title, name in _SECTIONS.items():
@@ -50,8 +50,8 @@ def page(text: str) -> str:
     lines += table("The recipe of a corrector", corrector, corrector["$defs"], None)
     for title, name in _CORRECTOR_SECTIONS.items():
         lines += table(f"corrector: {title}", corrector["$defs"][name], corrector["$defs"], None)
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, _, remainder = text.partition(BEGIN)
+    _, _, after = remainder.partition(END)
     return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}"
 
 

@@ -1,4 +1,4 @@
-"""The sections of a recipe that hold networks in bounds."""
+"""The sections of a recipe for penalties and constraints."""
 
 from __future__ import annotations
 

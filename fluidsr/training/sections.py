@@ -16,6 +16,6 @@ Count = Annotated[int, Field(ge=0, le=1024)]
 
 
 class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
+    """The base class of sections: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

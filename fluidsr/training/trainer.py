@@ -41,7 +41,11 @@ Pictures = Callable[[Generator], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Progress of a training; `losses` are means since the last report, `validation` the latest metrics."""
+    """The progress of a training after `step` of `steps`.
+
+    `losses` are the training metrics, means since the last report; `validation` are the latest metrics on held-out
+    data.
+    """
 
     step: int
     steps: int
@@ -52,7 +56,17 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The result of `train`: the model's file, the steps it has had, its losses and validation metrics."""
+    """The result of `train`.
+
+    Attributes:
+        model: its file.
+        card: its card.
+        steps: of training so far.
+        finished: whether the training is complete; otherwise it can be resumed.
+        seconds: of training so far.
+        losses: the training metrics, means since the last report.
+        validation: the metrics of the model on held-out data.
+    """
 
     model: Path
     card: Card
@@ -65,9 +79,11 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class Sources:
-    """Samplers of a training: `frames` draws `patches.batch` samples of `patches.frames` frames.
+    """The samplers of a training.
 
-    `triplets` is given where the recipe's `patches.triplets` is above 0: it draws that many samples of three frames.
+    Attributes:
+        frames: draws `patches.batch` samples of `patches.frames` frames.
+        triplets: draws `patches.triplets` samples of three frames; None if that is 0.
     """
 
     frames: Sampler
@@ -132,7 +148,7 @@ def train(
 
 
 class Trainer:
-    """One call of `train`."""
+    """The implementation of `train`; see there for the arguments. Used once."""
 
     pictures: Pictures | None
     held_out: Sources | None
@@ -180,6 +196,7 @@ class Trainer:
         self.metrics: dict[str, float] = {}
 
     def run(self, minutes: float | None, data: dict[str, Any], commit: str | None) -> TrainReport:
+        """Train, and write the model. See `train` for the arguments and errors."""
         state, recipe = self.state, self.recipe
         started, before = time.monotonic(), state.seconds
         self.validated = self.sampled = -1
@@ -304,7 +321,7 @@ class Trainer:
 
     def _examine_discriminators(self, held_out: Sources) -> dict[str, float]:
         """The accuracies of the discriminators on the next training batches and on held-out ones (a large difference
-        means that a discriminator has memorised the data), and how well they distinguish matching pairs of coarse and
+        means that a discriminator has memorized the data), and how well they distinguish matching pairs of coarse and
         fine frames from shuffled ones."""
         state, batches, triplets = self.state, self.adversarial_step.batches, self.adversarial_step.triplets
 

@@ -1,4 +1,4 @@
-"""Upscaling: a coarse frame of any size through a trained generator, in tiles laid around the smoke."""
+"""Upscaling: upsampling of coarse frames of any size by a trained generator, in tiles that cover the smoke."""
 
 from typing import TYPE_CHECKING
 

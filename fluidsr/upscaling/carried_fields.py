@@ -24,11 +24,8 @@ from fluidsr.upscaling.tiles import Box, tile_of
 from fluidsr.volumes.staggered import FACES
 
 CUBIC_REACH = 2  # coarse cells that the methods read around a cell at most, including the neighbors of slopes
-_METHODS = {
-    "velocity": "linear",
-    FACES: "faces",
-    "solid": "linear",
-}  # fields whose method does not depend on values
+# Fields whose method does not depend on their values.
+_METHODS = {"velocity": "linear", FACES: "faces", "solid": "linear"}
 # A color does not depend on the amount of smoke, so it does not follow the density's detail; and channels sharpened
 # independently would give colors that the frame does not have.
 _COLOR = re.compile(r"cd|colou?r|albedo", re.IGNORECASE)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LIMIT = 2.0  # stretching or squeezing by more than this moves a texture into another octave
+LIMIT = 2.0  # more stretching or squeezing moves a texture into another octave
 
 
 def stretch(displacement: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """The least and the greatest stretch, each `[x, y, z]`, of the map `c = x + displacement [x, y, z, 3]` (cells).
 
     They are the extreme singular values of its Jacobian, 1 without deformation (Kim et al. 2008, section 4.3).
-    `periodic`: for each axis.
+    `periodic`: whether each axis is periodic.
     """
     jacobian = [[_slope(displacement[..., a], b, periodic[b]) for b in range(3)] for a in range(3)]
     for a in range(3):
@@ -33,12 +33,12 @@ def torn(displacement: Tensor, periodic: Sequence[bool]) -> Tensor:
     return (least < 1.0 / LIMIT) | (most > LIMIT)
 
 
-def _slope(field: Tensor, axis: int, wraps: bool) -> Tensor:
-    """Central difference per cell; one-sided at a border, none along an axis that is one cell thick."""
+def _slope(field: Tensor, axis: int, is_periodic: bool) -> Tensor:
+    """The central difference per cell; one-sided at a border, 0 along an axis of one cell."""
     n = field.shape[axis]
     if n == 1:
         return torch.zeros_like(field)
-    if wraps:
+    if is_periodic:
         return (field.roll(-1, axis) - field.roll(1, axis)) / 2
     (slope,) = torch.gradient(field, dim=axis)
     return slope

@@ -40,12 +40,12 @@ class FrameLayout:
     def of(cls, density: Tensor, periodic: Sequence[bool], reach: int) -> FrameLayout:
         """The layout of `density [*S]`, with `reach` cells on both sides of the `periodic` axes."""
         start = [0] * density.dim()
-        for axis, wraps in enumerate(periodic):
-            if wraps:
+        for axis, is_periodic in enumerate(periodic):
+            if is_periodic:
                 other_axes = [other for other in range(density.dim()) if other != axis]
                 profile = (density.double() * _STEPS).round().long().sum(other_axes)
                 start[axis] = _emptiest(profile.tolist())
-        reaches = tuple(reach if wraps else 0 for wraps in periodic)
+        reaches = tuple(reach if is_periodic else 0 for is_periodic in periodic)
         return cls(tuple(density.shape), tuple(periodic), tuple(start), reaches)
 
     @property
@@ -60,8 +60,8 @@ class FrameLayout:
 
     def opened(self, array: Tensor) -> Tensor:
         """Convert `array [..., *S]` of the frame to this layout."""
-        for axis, wraps in enumerate(self.periodic):
-            if wraps:
+        for axis, is_periodic in enumerate(self.periodic):
+            if is_periodic:
                 array = array.index_select(axis - len(self.shape), self.numbers(axis).to(array.device))
         return array
 
@@ -90,7 +90,9 @@ class FrameLayout:
         """Split a fine `block` of the interior into parts at their positions in the frame."""
         first = tuple(factor * (a - b) for a, b in zip(self.start, self.reach, strict=True))
         box, frame = block.box.moved(first), Box((0,) * len(self.shape), self.shape).scaled(factor)
-        copies = ((0, n) if wraps else (0,) for n, wraps in zip(frame.hi, self.periodic, strict=True))
+        copies = (
+            (0, n) if is_periodic else (0,) for n, is_periodic in zip(frame.hi, self.periodic, strict=True)
+        )
         for copy in itertools.product(*copies):
             part = box.within(frame.moved(copy))
             if part is not None:

@@ -9,8 +9,11 @@ from fluidsr.upscaling.upscaler import Upscaler
 
 
 class InOrder:
-    """Upsamples frames that come in order, each with the fine frame before it. Skipped frames are upsampled as well, as
-    far as `history` contains them. A frame without history starts a new sequence."""
+    """Upsamples the frames of a sequence in order, passing each fine frame on to the next.
+
+    Frames that were skipped are upsampled as well if they are in `history`. A frame without history starts a new
+    sequence.
+    """
 
     def __init__(self, upscaler: Upscaler) -> None:
         self._upscaler = upscaler

@@ -24,13 +24,10 @@ WORKSPACE = 2.0
 
 _MAX_CACHED = 10_000  # cached peaks of tile shapes
 
-_PROBED = (
-    0.5  # lower bound of a tile's bytes per written cell, relative to the bytes per cell of a small frame
-)
-_PROBE_EDGE = {
-    2: 64,
-    3: 16,
-}  # coarse cells along an edge of that frame; with more, bytes per cell hardly change
+# Lower bound of a tile's bytes per written cell, relative to the bytes per cell of a small frame.
+_PROBED = 0.5
+# Coarse cells along an edge of that frame, by dimension; with more cells, the bytes per cell hardly change.
+_PROBE_EDGE = {2: 64, 3: 16}
 
 
 class _PeakBytes(TorchDispatchMode):

@@ -71,7 +71,7 @@ class RestCoordinates:
         velocity = _velocity_of(frame, self._grid)
         scale = seconds / self._grid.cell_size
         reach = math.ceil(scale * max(float(v.abs().max()) for v in (self._velocity, velocity))) + 2
-        halos = [reach * wraps for wraps in self._periodic]
+        halos = [reach * is_periodic for is_periodic in self._periodic]
         flows = [wrap(flow * scale, halos) for flow in (self._velocity, velocity)]
         positions = centres(self._grid.shape, velocity)
         for axis, halo in enumerate(halos):

@@ -1,8 +1,8 @@
-"""Smoke beside solids: continued into them before it is upsampled, and cut at their surface afterwards.
+"""Smoke beside solids: it is continued into them before upsampling, and removed inside of them afterwards.
 
-A coarse grid holds no smoke in cells that are solid, so its smoke ends at steps of a coarse cell there. A generator
-takes that for the smoke's own edge, sharpens it, and draws a bright film of steps on a round obstacle. Continued, the
-smoke has no edge where the solid begins, and its surface is drawn as finely as it is known.
+Coarse cells that are solid hold no smoke, so coarse smoke ends at the edges of cells. A generator would sharpen this
+edge and draw a bright, stepped film on a round obstacle. If smoke is continued into the solid, it has no edge there,
+and its surface is as fine as the shape of the solid is known.
 """
 
 from __future__ import annotations
@@ -20,18 +20,25 @@ from fluidsr.frame import Frame
 from fluidsr.upscaling.carried_fields import interpolated, method_of
 from fluidsr.upscaling.tiles import Box, FieldBlock
 
-SOLID = "solid"  # the field: the share of each cell that solids fill
-LAYERS = 3  # coarse cells of solid into which smoke is continued: what shapes the visible voxels beside it
-_HALF = 0.5  # a cell without smoke is solid from this share on
+SOLID = "solid"  # name of the field with the share of each cell that is solid
+LAYERS = 3  # coarse cells by which smoke is continued into solids; farther cells hardly affect visible voxels
+_HALF = 0.5  # a cell without smoke counts as solid from this share on
 
-# The share of each fine voxel of a box that solids fill, `[*box.shape]` in [0, 1], NumPy or torch.
+# Returns the share of each voxel in a box of the fine grid that is solid, `[*box.shape]`, 0 to 1, NumPy or torch.
 FineSolid = Callable[[Box], Any]
 
 
 @dataclass(frozen=True)
 class Solids:
-    """The solids of one frame, upsampled by `factor`: their `coarse` shares, with a cell of the other end on both sides
-    of `periodic` axes; `fine`: as known on the fine grid."""
+    """The solids of one frame.
+
+    Attributes:
+        coarse: the share of each coarse cell that is solid, with one cell of the other end on both sides of periodic
+            axes.
+        periodic: whether each axis is periodic.
+        factor: fine cells along a coarse one.
+        fine: the shares on the fine grid; None if they are not known.
+    """
 
     coarse: Tensor
     periodic: Sequence[bool]
@@ -42,7 +49,8 @@ class Solids:
     def of(
         cls, frame: Frame, factor: int, periodic: Sequence[bool], fine: FineSolid | None = None
     ) -> Solids | None:
-        """Those of the frame's field `solid`; None where it has none. Raises NotFiniteError."""
+        """The solids of the field `solid` of `frame`; None if it has no solids. Raises NotFiniteError for a NaN or an
+        infinity in the field."""
         if not _has_solids(frame):
             return None
         alone = frame.with_fields({"density": frame.density, SOLID: frame.others[SOLID]})
@@ -53,19 +61,22 @@ class Solids:
         return cls(wide[0], periodic, factor, fine)
 
     def share(self, box: Box) -> Tensor:
-        """Of each fine voxel of `box`, whose edges are edges of coarse cells: `[*box.shape]`.
+        """The share of each voxel of `box` that is solid, `[*box.shape]`. `box` must consist of whole coarse cells.
 
-        Where the shapes are not known on the fine grid, their surface is where the interpolated coarse share is half.
+        If the shares are not known on the fine grid, the surface is where the interpolated coarse share is 1/2.
         """
         if self.fine is not None:
             return torch.as_tensor(self.fine(box))
-        there = box.divided(self.factor).moved([int(wraps) for wraps in self.periodic])
-        share = interpolated(self.coarse, there, self.factor, "linear")
+        coarse_box = box.divided(self.factor).moved([int(is_periodic) for is_periodic in self.periodic])
+        share = interpolated(self.coarse, coarse_box, self.factor, "linear")
         return ((share - _HALF) * self.factor + _HALF).clamp(0, 1)
 
     def applied(self, block: FieldBlock, methods: Mapping[str, str] | None) -> FieldBlock:
-        """`block` with the solids' share as its field `solid`, and without what lies in them: density and what is
-        carried with it by its `methods`; without `methods` these keep it."""
+        """Apply the solids to a fine block.
+
+        The values of the field `solid` become the fine shares. Density, and fields whose method in `methods` is
+        "carried", are multiplied by the share that is not solid; with None for `methods` they do not change.
+        """
         if block.name == SOLID:
             return block._replace(values=self.share(block.box).to(block.values))
         if methods is not None and (block.name == "density" or methods.get(block.name) == "carried"):
@@ -74,8 +85,10 @@ class Solids:
 
 
 def continued(frame: Frame, periodic: Sequence[bool]) -> Frame:
-    """`frame` with its smoke, and what is carried with it, continued up to LAYERS cells into its field `solid`: each
-    cell gets the mean of the known ones around it. As it is where it has no such field."""
+    """Continue the density of `frame`, and the fields that are carried with it, into solids by up to LAYERS cells.
+
+    Each solid cell gets the mean of the known cells around it. A frame without solids is returned unchanged.
+    """
     if not _has_solids(frame):
         return frame
     frame = on_its_device(frame)
@@ -90,9 +103,9 @@ def continued(frame: Frame, periodic: Sequence[bool]) -> Frame:
     for _ in range(LAYERS):
         share_known = _mean_around(known[None].float(), periodic)
         mean = _mean_around(stacked * known, periodic) / share_known.clamp(min=1e-6)
-        fresh = ~known & (share_known[0] > 0)
-        stacked = torch.where(fresh, mean, stacked)
-        known = known | fresh
+        reached = ~known & (share_known[0] > 0)
+        stacked = torch.where(reached, mean, stacked)
+        known = known | reached
     parts = stacked.split([fields[name].numel() // known.numel() for name in names])
     return frame.with_fields(
         fields | {name: part.reshape(fields[name].shape) for name, part in zip(names, parts, strict=True)}
@@ -105,7 +118,7 @@ def _has_solids(frame: Frame) -> bool:
 
 
 def on_its_device(frame: Frame) -> Frame:
-    """The frame with torch fields on the device where it is; of NumPy, on the CPU."""
+    """The frame with torch fields on the device where its density is; on the CPU for NumPy fields."""
     return frame.torch(str(frame.density.device) if isinstance(frame.density, Tensor) else "cpu")
 
 
@@ -116,11 +129,11 @@ def _mean_around(values: Tensor, periodic: Sequence[bool]) -> Tensor:
 
 
 def _widened(values: Tensor, periodic: Sequence[bool], axes: Sequence[bool]) -> Tensor:
-    """`values [c, *S]` with a cell more on both sides of `axes`: of the other end where periodic, else zero."""
+    """`values [c, *S]` with one more cell on both sides of `axes`: the cell of the other end if periodic, else zero."""
     wide = values[None]
-    for axis, (wraps, chosen) in enumerate(zip(periodic, axes, strict=True)):
-        if chosen:
-            before = 2 * (len(periodic) - 1 - axis)  # of the numbers for later axes, which come first
-            pad = [0] * before + [1, 1] + [0] * (2 * axis)
-            wide = functional.pad(wide, pad, mode="circular" if wraps else "constant")
+    for axis, (is_periodic, is_padded) in enumerate(zip(periodic, axes, strict=True)):
+        if is_padded:
+            later_axes = 2 * (len(periodic) - 1 - axis)  # torch expects the numbers for later axes first
+            pad = [0] * later_axes + [1, 1] + [0] * (2 * axis)
+            wide = functional.pad(wide, pad, mode="circular" if is_periodic else "constant")
     return wide[0]

@@ -1,4 +1,4 @@
-"""Statistics of upsampling one frame, and the cost known beforehand."""
+"""Statistics of upsampling a frame, and its cost as known in advance."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from dataclasses import dataclass
 class Statistics:
     """Statistics of one frame.
 
-    `tiles_run` and `tiles_skipped` (empty; none when the tiles were laid around the smoke); `frame_cells`,
-    coarse cells of the frame, and `computed_cells`, those that the generator read, halos included;
-    `multiply_adds`, an upper bound (each layer computes only the part of a halo that the next one needs);
-    `seconds`, wall time; `clamped_cells`, coarse cells whose negative density was set to zero; `max_density` and
-    `max_speed`, the largest density and the largest magnitude of a velocity component (coarse cells per
-    frame, as scaled for the generator) where there is smoke; `notes` for the user. The same condition gives the same
-    note in every frame, so that a caller can print each once.
+    Attributes:
+        tiles_run: tiles that were computed.
+        tiles_skipped: empty tiles of a regular grid; 0 if tiles cover only the smoke.
+        frame_cells: coarse cells of the frame.
+        computed_cells: coarse cells that the generator read, including halos.
+        multiply_adds: an upper bound, as each layer computes only the part of a halo that the next one needs.
+        seconds: wall time, without that of the caller between two blocks.
+        clamped_cells: coarse cells whose negative density was set to zero.
+        max_density: the largest density.
+        max_speed: the largest magnitude of a velocity component where there is smoke, in coarse cells per frame,
+            including the velocity scale.
+        notes: for the user. The same condition gives the same note in every frame, so a caller can print each once.
     """
 
     tiles_run: int = 0
@@ -32,11 +37,16 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a frame full of smoke, an upper bound for any frame of its shape.
+    """The cost of a frame that is full of smoke, an upper bound for all frames of its shape.
 
-    `fine_shape` voxels; `tiles` and the coarse cells they read, halos included; `multiply_adds`; `memory`, peak
-    bytes of the generator; `result`, bytes of the fine density, and `largest_result`, those of the largest tile, halo
-    included.
+    Attributes:
+        fine_shape: voxels along each axis of the fine frame.
+        tiles: number of tiles.
+        computed_cells: coarse cells that the tiles read, including halos.
+        multiply_adds: of all tiles.
+        memory: peak memory of the generator, in bytes.
+        result: size of the fine density, in bytes.
+        largest_result: size of the fine density of the largest tile including its halo, in bytes.
     """
 
     fine_shape: tuple[int, ...]

@@ -103,9 +103,9 @@ def _best_cut(mask: np.ndarray, box: Box, halo: int, *, smaller: bool) -> _Cut |
                 high = np.minimum(box.lo[across] + last + 1 + halo, mask.shape[across])
                 size *= high - low
         costs = sizes.max(axis=0) if smaller else sizes.sum(axis=0)
-        off_centre = np.abs(2 * np.arange(1, n) - n)
-        index = int(np.lexsort((off_centre, costs))[0])
-        rank = int(costs[index]), int(off_centre[index])
+        off_center = np.abs(2 * np.arange(1, n) - n)
+        index = int(np.lexsort((off_center, costs))[0])
+        rank = int(costs[index]), int(off_center[index])
         if best is None or rank < best[0]:
             best = rank, _Cut(int(sizes[:, index].sum()), axis, box.lo[axis] + index + 1)
     return best[1] if best is not None else None

@@ -1,4 +1,4 @@
-"""TilePlanner: which tiles a frame needs, with their halo, and how many of them run at once, within a memory bound."""
+"""TilePlanner chooses the tiles of a frame and how many of them run at once, within a limit of memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ from fluidsr.upscaling.memory import MemoryModel
 from fluidsr.upscaling.tile_cover import bounding_box, cover
 from fluidsr.upscaling.tiles import Box, Tile, plan, tile_of, uncovered_boxes
 
-# The largest tiles, of nearly equal size and cropped at different sides, among which the peak of memory is sought.
+# The number of largest tiles for which the peak memory is computed; tiles of nearly equal size may be cropped at
+# different sides, so the largest tile need not have the highest peak.
 _CANDIDATES = 16
 
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Tiles to compute, how many of a regular grid were skipped, and coarse boxes to fill with the background."""
+    """The plan for one frame.
+
+    Attributes:
+        tiles: to compute.
+        skipped: number of tiles of a regular grid that are empty.
+        background: boxes of coarse cells to fill with the background.
+    """
 
     tiles: list[Tile]
     skipped: int
@@ -29,10 +36,15 @@ class TilePlan:
 class TilePlanner:
     """Plans tiles for one generator.
 
-    `tile` is the largest edge of a tile in coarse cells, its halo not counted; None lays tiles around the occupied
-    cells so that the fewest cells are computed (`tile_cover.cover`), each launch counted as `launch_cost` cells.
-    `halo` is the generator's receptive radius, `effective_halo` what it costs, `factor` its scale, `memory` its
-    memory model, `max_memory` the bytes that it may hold; `exhausted` lowers that bound.
+    Args:
+        memory: the memory model of the generator.
+        halo: its receptive radius, in coarse cells.
+        effective_halo: see `Generator.effective_halo`.
+        factor: fine cells along a coarse one.
+        tile: the largest edge of a tile in coarse cells without the halo; None for tiles that cover the occupied cells
+            at the lowest cost (`tile_cover.cover`).
+        launch_cost: cost of one more tile, in cells.
+        max_memory: limit for the memory of the generator, in bytes; `exhausted` lowers it.
     """
 
     def __init__(
@@ -50,30 +62,41 @@ class TilePlanner:
         self._memory, self._effective_halo, self._launch_cost = memory, effective_halo, launch_cost
 
     def plan(self, occupied: np.ndarray, domain: Box, *, background: bool) -> TilePlan:
-        """The tiles that write every true cell of `occupied [*S]`; with `background` also the boxes of all others in
-        `domain`, outside of which no cell is true.
+        """Plan disjoint tiles that write all true cells of `occupied [*S]`.
 
-        Raises InputError where even one coarse cell, or a tile of the size asked for, exceeds the memory.
+        `domain` contains all true cells. With `background` the plan also has the boxes of `domain` that no tile writes.
+        Raises InputError if a single coarse cell, or a tile of the requested size, exceeds the memory.
         """
         boxes, skipped = self._boxes(occupied, domain)
         tiles = [self.tile_of(box, occupied.shape) for box in boxes]
-        fine_bytes = 2 * 4 * self.factor**occupied.ndim  # of a coarse cell's output, while it is put together
-        rest = uncovered_boxes(domain, boxes, self.max_memory // fine_bytes) if background else []
-        return TilePlan(tiles, skipped, rest)
+        fine_bytes = (
+            2 * 4 * self.factor**occupied.ndim
+        )  # per coarse cell: the output, and a copy while it is assembled
+        uncovered = uncovered_boxes(domain, boxes, self.max_memory // fine_bytes) if background else []
+        return TilePlan(tiles, skipped, uncovered)
 
     def batches(self, tiles: Sequence[Tile], largest: int) -> Iterator[list[Tile]]:
-        """Tiles of equal shape, cropped at the same sides, together: `largest` at most, as many as memory allows."""
+        """Iterate over batches of tiles that have the same shape and are cropped at the same sides.
+
+        A batch has at most `largest` tiles, and no more than fit into the memory.
+        """
         for _, group in groupby(sorted(tiles, key=_layout), key=_layout):
-            alike = list(group)
-            bound = self._memory.at_most(alike[0].read.shape)
+            same_layout = list(group)
+            bound = self._memory.at_most(same_layout[0].read.shape)
             size = max(1, min(largest, self.max_memory // bound))
-            for first in range(0, len(alike), size):
-                yield alike[first : first + size]
+            for first in range(0, len(same_layout), size):
+                yield same_layout[first : first + size]
 
     def exhausted(self, batch: Sequence[Tile], shape: Sequence[int]) -> list[list[Tile]]:
-        """Smaller batches for the same voxels, in about half the memory, which from here on is the bound."""
+        """Split a batch for which the device had too little memory, and lower the limit of memory to about half of what
+        it needs.
+
+        Returns batches that write the same voxels. `shape`: coarse cells of the frame.
+        """
         half = sum(self.bytes_of(tile) for tile in batch) // 2
-        minimum = self._memory.at_most([min(2 * self.halo + 1, n) for n in shape])  # of any single cell
+        minimum = self._memory.at_most(
+            [min(2 * self.halo + 1, n) for n in shape]
+        )  # enough for any single cell
         self.max_memory = min(self.max_memory, max(half, minimum))
         if len(batch) > 1:
             middle = len(batch) // 2
@@ -86,16 +109,17 @@ class TilePlanner:
         return tile_of(box, shape, self.halo, self.factor)
 
     def bytes_of(self, tile: Tile) -> int:
-        """Bytes that the generator holds for it at its peak."""
+        """The peak memory of the generator for a tile, in bytes."""
         return self._memory.of(tile.read.shape, tile.cropped)
 
     def peak_bytes(self, tiles: Sequence[Tile]) -> int:
-        """The most of `bytes_of` over `tiles`, sought among the largest."""
+        """The largest `bytes_of` of any tile, computed for the largest tiles only."""
         largest = sorted(tiles, key=lambda tile: tile.computed_cells)[-_CANDIDATES:]
         return max(self.bytes_of(tile) for tile in largest)
 
     def _boxes(self, occupied: np.ndarray, domain: Box) -> tuple[list[Box], int]:
-        """Disjoint boxes of coarse cells that hold every true cell; how many tiles of a regular grid hold none."""
+        """Disjoint boxes of coarse cells that contain all true cells, and the number of tiles of a regular grid that
+        contain none."""
         shape = occupied.shape
         if self.tile is None:
             boxes = cover(
@@ -120,7 +144,7 @@ class TilePlanner:
         return boxes, len(regular) - len(boxes)
 
     def _bytes_or_bound(self, tile: Tile) -> int:
-        """`bytes_of`, or a cheap bound of it where that already decides whether it fits into the memory."""
+        """`bytes_of`, or a bound of it, which is faster, if that suffices to tell whether the tile fits into memory."""
         bound = self._memory.at_most(tile.read.shape)
         if bound <= self.max_memory:
             return bound
@@ -130,6 +154,7 @@ class TilePlanner:
 
 
 def _layout(tile: Tile) -> tuple[tuple[int, ...], tuple[tuple[bool, bool], ...]]:
+    """The properties of a tile that all tiles of a batch must share."""
     return tile.read.shape, tile.cropped
 
 

@@ -100,11 +100,11 @@ class TileRunner:
         return output
 
     @torch.inference_mode()
-    def generate(self, coarse: Tensor, cropped: CroppedSides, **more: Any) -> Tensor:
+    def generate(self, coarse: Tensor, cropped: CroppedSides, **arguments: Any) -> Tensor:
         """The generator's output for `coarse [B, 1 + d, *S]`, which was cut out of a larger volume at the `cropped`
-        sides. `more`: further arguments of the generator."""
+        sides. `arguments`: further arguments of the generator."""
         with _autocast(self._device, self._precision):
-            output: Tensor = self._generator.forward_cropped(coarse, cropped, **more)
+            output: Tensor = self._generator.forward_cropped(coarse, cropped, **arguments)
         return output
 
     def _history(self, history: History, tile: Tile, max_memory: int) -> Tensor:

@@ -53,7 +53,7 @@ class Box:
         )
 
     def moved(self, by: Sequence[int]) -> Box:
-        """The box `by` cells farther along each axis."""
+        """The box moved by `by` cells along each axis."""
         return Box(
             tuple(a + n for a, n in zip(self.lo, by, strict=True)),
             tuple(b + n for b, n in zip(self.hi, by, strict=True)),
@@ -68,26 +68,26 @@ class Box:
         return Box(tuple(a // factor for a in self.lo), tuple(b // factor for b in self.hi))
 
     def halves(self) -> tuple[Box, Box]:
-        """The box cut in two across its longest axis, which has two cells or more."""
+        """Cut the box in two across its longest axis, which must have at least two cells."""
         axis = max(range(len(self.lo)), key=lambda a: self.shape[a])
         middle = (self.lo[axis] + self.hi[axis]) // 2
         low = Box(self.lo, (*self.hi[:axis], middle, *self.hi[axis + 1 :]))
         return low, Box((*self.lo[:axis], middle, *self.lo[axis + 1 :]), self.hi)
 
     def without(self, other: Box) -> list[Box]:
-        """The box less `other`, as disjoint boxes: at most two slabs per axis."""
+        """The part of the box outside of `other`, as disjoint boxes: at most two slabs per axis."""
         if any(a >= d or c >= b for a, b, c, d in zip(self.lo, self.hi, other.lo, other.hi, strict=True)):
             return [self]
-        rest = []
+        parts = []
         lo, hi = list(self.lo), list(self.hi)
         for axis, (low, high) in enumerate(zip(other.lo, other.hi, strict=True)):
             if lo[axis] < low:
-                rest.append(Box(tuple(lo), (*hi[:axis], low, *hi[axis + 1 :])))
+                parts.append(Box(tuple(lo), (*hi[:axis], low, *hi[axis + 1 :])))
                 lo[axis] = low
             if high < hi[axis]:
-                rest.append(Box((*lo[:axis], high, *lo[axis + 1 :]), tuple(hi)))
+                parts.append(Box((*lo[:axis], high, *lo[axis + 1 :]), tuple(hi)))
                 hi[axis] = high
-        return rest
+        return parts
 
     def within(self, other: Box) -> Box | None:
         """The intersection of both boxes, or None."""
@@ -137,17 +137,17 @@ def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
 def uncovered_boxes(domain: Box, boxes: Sequence[Box], max_cells: int) -> list[Box]:
     """The part of `domain` outside of the disjoint `boxes`, as disjoint boxes of at most `max_cells` cells (at least
     1)."""
-    rest = [domain]
+    pending = [domain]
     for box in boxes:
-        rest = [piece for other in rest for piece in other.without(box)]
-    boxes_left = []
-    while rest:
-        box = rest.pop()
+        pending = [part for other in pending for part in other.without(box)]
+    uncovered = []
+    while pending:
+        box = pending.pop()
         if box.cells <= max(max_cells, 1):
-            boxes_left.append(box)
+            uncovered.append(box)
         else:
-            rest += box.halves()
-    return sorted(boxes_left)
+            pending += box.halves()
+    return sorted(uncovered)
 
 
 def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:
@@ -179,7 +179,7 @@ def _split(cells: int, largest: int) -> list[tuple[int, int]]:
 
 
 class FieldBlock(NamedTuple):
-    """The `values [*box.shape]` (`[d, *box.shape]` for velocity) of field `name` in `box`, in fine voxels."""
+    """The values of the field `name` in a box of fine voxels: `[*box.shape]`, or `[c, *box.shape]` for vectors."""
 
     name: str
     box: Box

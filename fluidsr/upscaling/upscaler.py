@@ -1,4 +1,4 @@
-"""Upscaler: runs frames of any size through one generator, in tiles."""
+"""Upscaler: upsamples frames of any size by one generator, in tiles."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ from fluidsr.upscaling.tiles import Box, FieldBlock, uncovered_boxes
 PRECISIONS: tuple[str, ...] = get_args(NetworkPrecision)
 
 
-# Bytes the generator may hold when the caller sets no bound. Constants, not the memory that is free: the
-# tiles, and with them the last bits of the result, must be the same when a run is resumed.
+# Default limits for the memory of the generator. They do not depend on the free memory, because the tiles, and with
+# them the last bits of the result, must be the same when a run is resumed.
 MEMORY_CPU = 2 * 1024**3
-MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
+MEMORY_SHARE_CUDA = 0.5  # of the total memory of the device
 
-# Launching a tile costs as much as computing about this many cells: some thirty kernel launches on a GPU that
-# computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
+# Launching a tile costs as much as computing about this many cells: on a GPU about thirty kernel launches, with tens of
+# nanoseconds per cell; on a CPU some milliseconds, with six microseconds per cell.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
 _MOST_PLANNED = 2**21  # coarse cells; the cost of larger frames is extrapolated
@@ -66,10 +66,10 @@ SHRUNK = (
     "the device ran out of memory; tiles are smaller from here on (a memory bound sets their size in advance)"
 )
 
-# Coarse cells read beyond the path of the smoke by interpolating a flow and the fields it carries.
+# Coarse cells beyond the path of the smoke that are read to interpolate the flow and the fields that it advects.
 _CARRIED_REACH = 2
 
-# Per fine value: interpolating along the last axis holds its input, its output, and both together.
+# Memory per fine value of interpolation along the last axis: input, output, and both while they are assembled.
 _LINEAR_BYTES = 12
 
 # Larger batches gain nothing, even on a large GPU.
@@ -85,10 +85,14 @@ def load(
     precision: str = "float32",
     periodic: Sequence[bool] = (),
 ) -> Upscaler:
-    """The generator `name_or_path` (a shipped name or a file) as an Upscaler on `device`.
+    """Load a generator as an Upscaler.
 
-    `device` is auto, cpu, cuda or cuda:N; the others as for `Upscaler`. Raises ModelError for a
-    model that is missing or damaged and InputError for a device that does not exist.
+    Args:
+        name_or_path: the name of a shipped model, or a file.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        tile, max_memory, precision, periodic: see `Upscaler`.
+
+    Raises ModelError for a model that is missing or damaged, and InputError for a device that does not exist.
     """
     resolved = devices.resolve(device)
     model = models.load(name_or_path, resolved)
@@ -98,18 +102,27 @@ def load(
 
 
 class Upscaler:
-    """Upsamples frames of any size through one generator, in tiles.
+    """Upsamples frames of any size by one generator, in tiles.
 
-    `tile` is the largest edge of a tile in coarse cells, its halo not counted, or `auto`: tiles laid around
-    the smoke of each frame so that the fewest cells are computed. `max_memory` bounds the bytes that the
-    generator holds at once (the fine fields are extra); unset, it is 2 GiB on a CPU and half of a CUDA
-    device. `batch` is how many tiles of equal shape are computed at once; unset, one on a CPU, and on CUDA as
-    many as fit. `device` moves the generator; unset, it stays where it is. The result depends on none of
-    these, up to rounding (1e-5 between tiles and batches). `precision` is that of the convolutions: `float32`, or
-    `bfloat16` or `float16`, which are faster where the machine has instructions for them and whose rounding shows in
-    the result (docs/performance.md), or `auto`: bfloat16 where there are, else float32. `periodic` says of each axis
-    whether its ends are joined (unset, none is): beyond an end the generator then reads what lies at the other. Where
-    the device runs out of memory, tiles become smaller. `statistics` describes the last frame.
+    Args:
+        model: the generator and its card.
+        tile: the largest edge of a tile in coarse cells without the halo, or `auto` for tiles that cover the smoke of
+            each frame at the lowest cost.
+        max_memory: limit for the memory of the generator in bytes, without the fine fields. The default is 2 GiB on a
+            CPU, and half of the memory of a CUDA device.
+        batch: number of tiles of equal shape that are computed at once. The default is one on a CPU, and on a CUDA
+            device as many as fit.
+        device: to which the generator is moved; by default it stays where it is.
+        precision: of the convolutions. `bfloat16` and `float16` are faster than `float32` on machines with instructions
+            for them, and change the result by rounding (docs/performance.md). `auto` is bfloat16 on such machines and
+            float32 on others.
+        periodic: whether each axis is periodic; none by default. Beyond an end of a periodic axis the generator reads
+            the cells of the other end.
+
+    The result does not depend on `tile`, `max_memory`, `batch` and `device`, up to rounding (1e-5 between tiles and
+    batches). If the device runs out of memory, tiles become smaller. `statistics` are those of the last frame.
+
+    Raises InputError for invalid arguments.
     """
 
     @checked
@@ -160,32 +173,32 @@ class Upscaler:
 
     @property
     def factor(self) -> int:
-        """Fine voxels along the edge of a coarse cell."""
+        """Fine cells along a coarse one."""
         return self.generator.factor
 
     @property
     def halo(self) -> int:
-        """Coarse cells that a tile reads beyond those it writes: the generator's receptive radius."""
+        """The coarse cells that a tile reads beyond those that it writes: the receptive radius of the generator."""
         return self.generator.receptive_radius
 
     @property
     def memory_bound(self) -> int:
-        """Bytes that the generator may hold at present: running out of memory lowers it."""
+        """The present limit for the memory of the generator, in bytes. It is lowered if memory runs out."""
         return self._planner.max_memory
 
     @property
     def reads_velocity(self) -> bool:
-        """Whether the generator reads more than density."""
+        """Whether the generator reads velocity in addition to density."""
         return self.generator.inputs != "density"
 
     @property
     def past(self) -> int:
-        """Frames before each frame that the generator reads where it is given them; 0: none."""
+        """The number of earlier frames that the generator can read."""
         return max(self.generator.ages, default=0)
 
     @property
     def reads_previous(self) -> bool:
-        """Whether the generator reads its own last fine frame where it is given one."""
+        """Whether the generator can read its own last fine frame."""
         return self.generator.reads_previous
 
     @checked
@@ -203,27 +216,37 @@ class Upscaler:
         fine_solid: FineSolid | None = None,
         cut_at_solids: bool = True,
     ) -> Frame:
-        """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
+        """Upsample a frame to `factor` times its resolution.
 
-        Density comes from the generator. `detail` is how much is added of what it makes beyond cubic upsampling: 0
-        none, 1 what it makes, 2 twice as much; a number, or an array `[*S]` with one for each coarse cell, linear in
-        between. `velocity_scale`, likewise, is a factor on the flow that the generator is shown (docs/control.md).
-        `history` holds the frames before this one, the last one last, of any extent on the same cells; the generator
-        reads up to `past` of them, as far back as one follows the other. `previous` is the fine frame that this
-        upscaler made of the frame before, of any extent on the same voxels, for a generator that `reads_previous`;
-        without one, as at the beginning of a sequence, detail starts again. Of the other fields those named in `fields`
-        (default: all) are upsampled, too: scalars carried with the smoke gain detail as the density does
-        (`carried_fields`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a
-        mask, is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the
-        ways in which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to
-        the content of the seed, as many numbers as it has (docs/style.md). Where the frame has a field `solid`, smoke
-        ends at the solids' surface; `fine_solid` gives their share of each voxel of a Box of the fine grid where more
-        is known of it than that field. Without `cut_at_solids` smoke continues into them, as a further pass needs it.
-        Arrays of NumPy or torch, on any device, come back as the same kind on the same
-        device; they are copied only where the generator is elsewhere, or they are not contiguous float32. Raises
-        InputError where a field is missing or not finite, a factor is negative or of another shape, `previous` does not
-        fit, `confidence` is asked of a generator without a mask, or a style of one without a latent code, ModelError
-        where the model is of another dimension, RunError where the generator's output is not finite.
+        Args:
+            frame: the coarse frame. Fields may be NumPy or torch arrays on any device.
+            detail: factor on the difference between the generator's output and cubic upsampling of the density, a
+                number or one for each coarse cell, `[*S]`, which is interpolated linearly. 0 gives cubic upsampling.
+            velocity_scale: factor on the velocity that the generator reads, a number or one for each coarse cell
+                (docs/control.md).
+            fields: names of the fields to upsample besides the density; all by default. Scalars that are advected with
+                the smoke get the detail of the density (`carried_fields`), velocity is interpolated and remains in m/s.
+                If the generator has a mask, `confidence` is the share of its correction that is added, 0 to 1, and 0
+                in air.
+            history: the frames before this one, the last one last. They may have other boxes on the same lattice of
+                cells. The generator reads up to `past` of them, back to the first gap in time.
+            previous: the fine frame of the frame before this one, for a generator that `reads_previous`. It may have
+                another box on the same lattice of voxels. Without it detail starts anew, as in the first frame of a
+                sequence.
+            style_seed: selects the style if the generator has a latent code; 0 by default (docs/style.md).
+            style_shift: is added to the content of the style, one number for each of its numbers.
+            fine_solid: returns the share of each voxel in a Box of the fine grid that is solid, if it is known more
+                precisely than by the field `solid`.
+            cut_at_solids: whether smoke ends at the surface of the solids in the field `solid`. Otherwise it continues
+                into them, as a further pass needs.
+
+        Returns the fine frame, with the same position, time and dt, and with arrays of the same kind on the same
+        device. Input arrays are copied only if they are on another device than the generator, or not contiguous
+        float32.
+
+        Raises InputError if a field is missing or not finite, a factor is negative or has another shape, `previous`
+        does not fit, or the generator lacks the mask or latent code that an argument requires; ModelError if the model
+        has another dimension; and RunError if the output of the generator is not finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(
@@ -267,13 +290,17 @@ class Upscaler:
         fine_solid: FineSolid | None = None,
         cut_at_solids: bool = True,
     ) -> Iterator[FieldBlock]:
-        """The fine frame as it is made, block by block, so that it need never be whole in memory.
+        """Iterate over the blocks of the fine frame while it is computed, so that it need not fit into memory.
 
-        The blocks of a field are disjoint, in any order. Density, and `confidence` of a generator with a mask, are zero
-        where no block of them lies; where the generator's output for empty air is not zero, blocks of density cover
-        everything. So do those of the other fields, which are upsampled as by `upsample`. With `whole` the frame is a
-        window of a larger one. `statistics` is of this frame once the iterator is exhausted. Raises as `upsample` does,
-        the InputErrors before the first block.
+        The blocks of a field are disjoint and in no particular order. Density, and `confidence` of a generator with a
+        mask, are zero outside of their blocks. The blocks of all other fields cover the whole frame, as do those of the
+        density if the output of the generator for empty air is not zero. `statistics` are updated when the iterator is
+        exhausted.
+
+        Args:
+            whole: properties of the whole frame if `frame` is a window of it.
+
+        See `upsample` for the other arguments and for errors. InputErrors are raised before the first block.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
@@ -296,8 +323,8 @@ class Upscaler:
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
-        past = (continued(each, self.periodic) for each in history)
-        present, *earlier = (layout.opened_frame(each) for each in (frame, *past))
+        past = (continued(earlier_frame, self.periodic) for earlier_frame in history)
+        present, *earlier = (layout.opened_frame(opened) for opened in (frame, *past))
         carried = history_of(present, earlier, self.generator.ages, self.device, unit)
         last = self._last_frame(frame, previous, layout, unit)
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
@@ -314,10 +341,10 @@ class Upscaler:
         return (solids.applied(part, methods if cut_at_solids else None) for part in placed)
 
     def cost(self, shape: Sequence[int]) -> Cost:
-        """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
+        """The cost of a frame of `shape` coarse cells that is full of smoke, without running the generator.
 
-        Of a frame of more than two million cells no tiles are laid: bounds for it, from a smaller one of its
-        proportions. Raises ModelError where the model is of another dimension.
+        For frames of more than two million cells it is extrapolated from a smaller frame of the same proportions.
+        Raises ModelError if the model has another dimension.
         """
         self._check_dim(len(shape))
         if math.prod(shape) > _MOST_PLANNED:
@@ -354,11 +381,11 @@ class Upscaler:
         )
 
     def fine_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Voxels along each axis of the fine frame of `shape` coarse cells."""
+        """The number of voxels along each axis of the fine frame for `shape` coarse cells."""
         return tuple(int(n) * self.factor for n in shape)
 
     def _density_unit(self, frame: Frame, whole: WholeFrame | None) -> float:
-        """What the density is divided by for the network."""
+        """The number by which density is divided before it is passed to the network."""
         if self.card.typical_density is None:
             return 1.0
         typical = typical_density(frame.density) if whole is None else whole.typical_density
@@ -367,7 +394,7 @@ class Upscaler:
     def _last_frame(
         self, frame: Frame, previous: Frame | None, layout: FrameLayout, unit: float
     ) -> LastFrame | None:
-        """The last fine frame beside `frame`. Raises InputError where it does not fit."""
+        """Prepare the fine frame `previous` as input for `frame`. Raises InputError if it does not fit."""
         if previous is None:
             return None
         if not self.reads_previous:
@@ -376,13 +403,15 @@ class Upscaler:
         return last_frame_of(frame, previous, self.factor, layout, self.device, unit)
 
     def _gives_confidence(self, frame: Frame) -> bool:
-        """Whether the generator makes the field; otherwise the frame has it. Raises InputError where neither does."""
+        """Whether the generator outputs `confidence`. Otherwise it is a field of the frame; raises InputError if it is
+        neither."""
         if not self.generator.has_mask and CONFIDENCE not in frame.fields():
             self.card.require_mask(f"fields: {CONFIDENCE}")
         return bool(self.generator.has_mask)
 
     def _checked_detail(self, detail: Detail, shape: tuple[int, ...]) -> float | Tensor | None:
-        """The factor on the detail: None where it is 1, a number where it is the same everywhere, else `[*S]`."""
+        """The factor on the detail: None if it is 1, a number if it is constant, else `[*S]`. Raises InputError if it
+        is invalid, or if the generator does not support it."""
         factor = checked_factor("detail", detail, shape, self.device)
         if isinstance(factor, Tensor) and bool((factor == factor.flatten()[0]).all()):
             factor = float(factor.flatten()[0])
@@ -394,8 +423,10 @@ class Upscaler:
         return factor
 
     def _plan(self, coarse: Tensor, domain: Box, scaled: bool = False) -> TilePlan:
-        """The tiles that the cells `domain` of `coarse [1 + d, *S]` need, and the boxes to fill with the background
-        response. Of `scaled` detail that response is not kept: then everything is in tiles."""
+        """Plan the tiles for the cells `domain` of `coarse [1 + d, *S]`, and the boxes to fill with the background.
+
+        `scaled`: whether the detail is scaled. The background is then not constant, so tiles cover all of it.
+        """
         support = self.generator.support_radius
         if support is not None:
             support = max(support, CUBIC_RADIUS) if scaled else support
@@ -423,14 +454,27 @@ class Upscaler:
         whole: WholeFrame | None,
         started: float,
     ) -> Iterator[FieldBlock]:
-        """Run the plan for the cells `domain` of what `network_input` and `arrays` hold. The caller's time between two
-        blocks is not counted."""
+        """Run the plan and iterate over the blocks of all fields.
+
+        The seconds in `statistics` do not include the time of the caller between two blocks.
+
+        Args:
+            time_of_frame: s, for errors.
+            network_input: the prepared frame.
+            tile_input: the inputs from which those of tiles are cut.
+            domain: the coarse cells to compute.
+            tile_plan: the tiles, and the boxes of the background.
+            arrays: the coarse values of all fields to upsample, by name, and of the density if there are any.
+            methods: the method of each field besides the density, see `method_of`.
+            whole: see `pieces`.
+            started: the time at which the work on this frame began.
+        """
         spent, cells, tiles, shrunk = 0.0, 0, 0, False
         shape = tuple(network_input.density.shape)
         ranges = {} if whole is None else whole.ranges
-        most = ranges["density"][1][0] if "density" in ranges else None
+        max_density = ranges["density"][1][0] if "density" in ranges else None
         carried = {
-            name: Carried(arrays[name], arrays["density"], self.factor, ranges.get(name), most)
+            name: Carried(arrays[name], arrays["density"], self.factor, ranges.get(name), max_density)
             for name, method in methods.items()
             if method == "carried"
         }
@@ -484,15 +528,14 @@ class Upscaler:
         methods: Mapping[str, str],
         carried: Mapping[str, Carried],
     ) -> Iterator[FieldBlock]:
-        """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
-        the tiles."""
+        """The blocks that no tile computes: background, interpolated fields, and carried fields outside of tiles."""
         for box in tile_plan.background:
             yield FieldBlock("density", box.scaled(self.factor), self._background.of(box) * unit)
         tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
         for name, method in methods.items():
             dim = self.generator.dim
-            numbers = self.factor**dim * math.prod(arrays[name].shape[:-dim])
-            max_cells = self._planner.max_memory // (_LINEAR_BYTES * numbers)
+            values_per_cell = self.factor**dim * math.prod(arrays[name].shape[:-dim])
+            max_cells = self._planner.max_memory // (_LINEAR_BYTES * values_per_cell)
             for box in uncovered_boxes(domain, tiles if method == "carried" else [], max_cells):
                 if method == "carried":
                     values = carried[name].of(box, None)
@@ -519,14 +562,15 @@ class Upscaler:
 
 
 def _within(domain: Box, mask: np.ndarray) -> np.ndarray:
-    """`mask [*S]` in `domain`, and false elsewhere."""
+    """A copy of `mask [*S]` that is false outside of `domain`."""
     inside = np.zeros_like(mask)
     domain.of(inside)[...] = domain.of(mask)
     return inside
 
 
 def _other_fields(frame: Frame, fields: Sequence[str]) -> Frame | None:
-    """The frame with density and those of `fields` alone, as torch tensors; None where that is only density."""
+    """The frame with only the density and `fields`, as torch tensors; None if that is only the density. Raises
+    InputError if a field is missing."""
     present = frame.fields()
     for name in fields:
         if name not in present:
@@ -541,7 +585,7 @@ def _other_fields(frame: Frame, fields: Sequence[str]) -> Frame | None:
 
 @contextmanager
 def _oom_as_run_error(label: str) -> Iterator[None]:
-    """Turn torch's running out of memory over `label` into a RunError."""
+    """Inside the context, raise RunError if torch runs out of memory. `label`: what the memory is for."""
     try:
         yield
     except RuntimeError as error:
@@ -553,7 +597,7 @@ def _oom_as_run_error(label: str) -> Iterator[None]:
 
 
 def _tile_edge(tile: int | str) -> int | None:
-    """None for `auto`."""
+    """The largest edge of a tile; None for `auto`. Raises InputError."""
     if tile == "auto":
         return None
     if isinstance(tile, str) or tile < 1:

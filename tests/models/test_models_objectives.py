@@ -29,9 +29,9 @@ def test_what_they_say_of_known_logits():
         "wgan-gp": (-2.5, 0.5),
         "relativistic": (math.log1p(math.exp(-2.5)), math.log1p(math.exp(2.5))),
     }
-    for name, (critic, generator) in expected.items():
+    for name, (discriminator, generator) in expected.items():
         o = objective(name)
-        assert o.discriminator_loss(real, fake).item() == pytest.approx(critic, rel=1e-6), name
+        assert o.discriminator_loss(real, fake).item() == pytest.approx(discriminator, rel=1e-6), name
         assert o.for_generator(fake, real).item() == pytest.approx(generator, rel=1e-6), name
 
 
@@ -52,7 +52,7 @@ def test_a_paired_objective_needs_the_real_logits():
         objective("relativistic").for_generator(torch.zeros(2, 1))
 
 
-def test_the_penalty_on_real_samples_of_a_linear_critic_is_its_slope_squared():
+def test_the_penalty_on_real_samples_of_a_linear_discriminator_is_its_slope_squared():
     weight = torch.tensor([3.0, 4.0], requires_grad=True)
     penalty = real_gradient_penalty(lambda x: x @ weight[:, None], torch.rand(8, 2))
     assert penalty.item() == pytest.approx(25.0)
@@ -96,7 +96,7 @@ def test_the_area_under_the_curve_counts_pairs_in_order():
     assert auc(torch.tensor([0.0]), torch.tensor([1.0])) == 0.0
 
 
-def test_the_penalty_of_a_linear_critic_is_known_and_reaches_its_weights():
+def test_the_penalty_of_a_linear_discriminator_is_known_and_reaches_its_weights():
     weight = torch.tensor([3.0, 4.0], requires_grad=True)
     penalty = gradient_penalty(
         gradient_norms(lambda x: x @ weight[:, None], torch.rand(8, 2), torch.rand(8, 2))
@@ -106,7 +106,7 @@ def test_the_penalty_of_a_linear_critic_is_known_and_reaches_its_weights():
     torch.testing.assert_close(weight.grad, torch.tensor([3.0, 4.0]) / 5 * 2 * 4)
 
 
-def test_a_critic_of_the_coarse_channel_alone_has_no_slope_on_fine_ones():
+def test_a_discriminator_of_the_coarse_channel_alone_has_no_slope_on_fine_ones():
     real, fake = torch.rand(4, 2, 8, 8), torch.rand(4, 2, 8, 8)
 
     def coarse_alone(x):
@@ -149,46 +149,46 @@ def lines(theta, count, random):
     ("theta", "weight", "one_sided"), [(1.0, 10.0, False), (2.0, 2.0, False), (0.5, 2.0, True)]
 )
 def test_parallel_lines(theta, weight, one_sided):
-    """The best critic's slope is 1 + theta / (2 lambda).
+    """The best discriminator's slope is 1 + theta / (2 lambda).
 
-    With slope g the critic wins g theta and pays lambda (g - 1)²; so gap = theta (1 + theta / (2 lambda)).
+    With slope g the discriminator wins g theta and pays lambda (g - 1)²; so gap = theta (1 + theta / (2 lambda)).
     """
     torch.manual_seed(0)
     wgan = objective("wgan-gp")
-    critic = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+    discriminator = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
     steps, random = 600, torch.Generator().manual_seed(1)
-    optimizer = torch.optim.Adam(critic.parameters(), 2e-2, betas=(0.5, 0.9))
+    optimizer = torch.optim.Adam(discriminator.parameters(), 2e-2, betas=(0.5, 0.9))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         real, fake = lines(theta, 64, random)
-        penalty = gradient_penalty(gradient_norms(critic, real, fake, random), one_sided)
+        penalty = gradient_penalty(gradient_norms(discriminator, real, fake, random), one_sided)
         optimizer.zero_grad()
-        (wgan.discriminator_loss(critic(real), critic(fake)) + weight * penalty).backward()
+        (wgan.discriminator_loss(discriminator(real), discriminator(fake)) + weight * penalty).backward()
         optimizer.step()
         schedule.step()
     real, fake = lines(theta, 4096, random)
-    gap = (critic(real).mean() - critic(fake).mean()).item()
+    gap = (discriminator(real).mean() - discriminator(fake).mean()).item()
     assert gap == pytest.approx(theta * (1 + theta / (2 * weight)), rel=0.01)
 
 
-def test_parallel_lines_of_a_clipped_critic():
-    """The gap of the best critic with clipped weights is its largest slope times theta."""
+def test_parallel_lines_of_a_clipped_discriminator():
+    """The gap of the best discriminator with clipped weights is its largest slope times theta."""
     slopes = []
     for theta in (0.5, 1.0, 2.0):
         torch.manual_seed(0)
         wgan, bound = objective("wgan"), 0.1
-        critic = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
-        optimizer = torch.optim.RMSprop(critic.parameters(), 2e-3)
+        discriminator = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+        optimizer = torch.optim.RMSprop(discriminator.parameters(), 2e-3)
         random = torch.Generator().manual_seed(1)
         for _ in range(400):
             real, fake = lines(theta, 64, random)
             optimizer.zero_grad()
-            wgan.discriminator_loss(critic(real), critic(fake)).backward()
+            wgan.discriminator_loss(discriminator(real), discriminator(fake)).backward()
             optimizer.step()
-            clip_weights(critic, bound)
-        assert all(p.abs().max() <= bound for p in critic.parameters())
+            clip_weights(discriminator, bound)
+        assert all(p.abs().max() <= bound for p in discriminator.parameters())
         real, fake = lines(theta, 4096, random)
-        slopes.append((critic(real).mean() - critic(fake).mean()).item() / theta)
+        slopes.append((discriminator(real).mean() - discriminator(fake).mean()).item() / theta)
     assert max(slopes) / min(slopes) < 1.05, slopes
 
 
@@ -209,10 +209,12 @@ def network():
     )
 
 
-# A critic of five hundred steps must be quick: the published weight would hold it to slopes near one.
+# In five hundred steps a discriminator must learn fast: the published weight would hold it to slopes near one.
 HELD = {
-    "wgan-gp": lambda critic, truth, fake: gradient_penalty(gradient_norms(critic, truth, fake)),
-    "relativistic": lambda critic, truth, fake: real_gradient_penalty(critic, truth),
+    "wgan-gp": lambda discriminator, truth, fake: gradient_penalty(
+        gradient_norms(discriminator, truth, fake)
+    ),
+    "relativistic": lambda discriminator, truth, fake: real_gradient_penalty(discriminator, truth),
 }
 
 
@@ -221,10 +223,10 @@ def test_a_generator_learns_two_gaussians(name):
     """Half of the samples at -2, half at +2, each with deviation 0.3: both are found, in place and width."""
     torch.manual_seed(0)
     steps, o = 500, objective(name)
-    generator, critic = Spread(), network()
+    generator, discriminator = Spread(), network()
     ours = torch.optim.Adam(generator.parameters(), 2e-3, betas=(0.5, 0.9))
     rate = 1e-2 if name in HELD else 3e-3
-    theirs = torch.optim.Adam(critic.parameters(), rate, betas=(0.5, 0.9))
+    theirs = torch.optim.Adam(discriminator.parameters(), rate, betas=(0.5, 0.9))
     slower = [torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps) for optimizer in (ours, theirs)]
 
     def real(count):
@@ -232,14 +234,14 @@ def test_a_generator_learns_two_gaussians(name):
 
     for _ in range(steps):
         truth, fake = real(128), generator(torch.randn(128, 1)).detach()
-        loss = o.discriminator_loss(critic(truth), critic(fake))
+        loss = o.discriminator_loss(discriminator(truth), discriminator(fake))
         if name in HELD:
-            loss = loss + 0.1 * HELD[name](critic, truth, fake)
+            loss = loss + 0.1 * HELD[name](discriminator, truth, fake)
         theirs.zero_grad()
         loss.backward()
         theirs.step()
         ours.zero_grad()
-        o.for_generator(critic(generator(torch.randn(128, 1))), critic(real(128))).backward()
+        o.for_generator(discriminator(generator(torch.randn(128, 1))), discriminator(real(128))).backward()
         ours.step()
         for schedule in slower:
             schedule.step()
@@ -251,4 +253,4 @@ def test_a_generator_learns_two_gaussians(name):
         assert abs(side.median().item() - place) < 0.3, (side.median(), place)
         spread = (side.quantile(0.84) - side.quantile(0.16)).item() / 2
         assert 0.1 < spread < 0.7, spread
-    assert 0.4 < o.accuracy(critic(real(1000)), critic(made[:1000, None])) < 0.6  # near balance
+    assert 0.4 < o.accuracy(discriminator(real(1000)), discriminator(made[:1000, None])) < 0.6  # near balance

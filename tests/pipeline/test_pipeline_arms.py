@@ -87,7 +87,7 @@ def test_a_finished_arm_is_not_trained_again(arms, plan_file, tmp_path, small_st
         run("losses.absolute=4")
     found = arms["results"](plan, output)
     figures = found["next"][0]
-    assert {"spectrum", "coherence", "absolute", "absolute spread", "critic_spatial"} <= figures.keys()
+    assert {"spectrum", "coherence", "absolute", "absolute spread", "discriminator_spatial"} <= figures.keys()
     assert not {"total", "learning_rate", "accuracy_spatial"} & figures.keys()
     assert "2 of 2 trainings" in arms["page"](plan, found, 1)
 
@@ -100,6 +100,15 @@ def test_losses_are_those_of_the_last_quarter(arms, tmp_path):
     records.append({"step": 8, "group": "validation", "psnr": 3.0})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
     assert arms["losses"](tmp_path) == {"absolute": {"mean": 7.5, "spread": 0.5}}
+
+
+def test_losses_of_discriminators_in_older_logs_have_their_present_names(arms, tmp_path):
+    records = [
+        {"step": 7, "group": "training", "critic_spatial": 1.0},
+        {"step": 8, "group": "training", "discriminator_spatial": 2.0},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    assert arms["losses"](tmp_path) == {"discriminator_spatial": {"mean": 1.5, "spread": 0.5}}
 
 
 def test_arms_are_ranked_by_what_is_right_and_claims_by_pairs_of_one_seed(arms, plan_file):

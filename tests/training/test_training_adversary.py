@@ -165,7 +165,12 @@ def test_every_loss_is_logged_unweighted_and_every_network_is_updated(duel, samp
     weighted = {"absolute": 1.0, "temporal": 0.5, "l2_t": 0.25, "spatial": 0.1, "temporal_adversarial": 0.1}
     weighted |= {"features_1": -1.0, "features_2": 0.5, "features_4": 1e-3}
     assert metrics["total"] == pytest.approx(sum(w * metrics[k] for k, w in weighted.items()), rel=1e-4)
-    assert {"critic_spatial", "critic_temporal", "accuracy_spatial", "accuracy_temporal"} <= metrics.keys()
+    assert {
+        "discriminator_spatial",
+        "discriminator_temporal",
+        "accuracy_spatial",
+        "accuracy_temporal",
+    } <= metrics.keys()
 
 
 def test_a_shut_gate_leaves_the_discriminator_bit_identical(duel, sampler):
@@ -213,11 +218,11 @@ def test_pretraining_leaves_the_discriminators_alone(duel, sampler):
         for name, discriminator in adversarial_step.state.discriminators.items()
     }
     for _ in range(2):
-        assert "critic_spatial" not in adversarial_step.run()
+        assert "discriminator_spatial" not in adversarial_step.run()
     assert all(
         same(before[name], weights(c.network)) for name, c in adversarial_step.state.discriminators.items()
     )
-    assert "critic_spatial" in adversarial_step.run()
+    assert "discriminator_spatial" in adversarial_step.run()
     assert not same(before["spatial"], weights(adversarial_step.state.discriminators["spatial"].network))
 
 
@@ -256,14 +261,16 @@ def test_accumulated_batches_equal_the_big_one(duel, sampler, norm):
     for _ in range(2):
         metrics = [adversarial_step.run() for adversarial_step in adversarial_steps]
     if norm != "spectral":  # whose power iterations count passes
-        for name in ("total", "critic_spatial", "critic_temporal", "gradient_norm"):
+        for name in ("total", "discriminator_spatial", "discriminator_temporal", "gradient_norm"):
             assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-3), name
         for a, b in zip(
             *(p.state.discriminators["spatial"].network.parameters() for p in adversarial_steps), strict=True
         ):
             torch.testing.assert_close(a, b, rtol=1e-2, atol=2e-4)
     else:
-        assert metrics[0]["critic_spatial"] == pytest.approx(metrics[1]["critic_spatial"], rel=0.1)
+        assert metrics[0]["discriminator_spatial"] == pytest.approx(
+            metrics[1]["discriminator_spatial"], rel=0.1
+        )
 
 
 def test_a_nan_in_the_game_keeps_the_last_checkpoint(duel, sampler, tmp_path):

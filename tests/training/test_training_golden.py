@@ -34,8 +34,8 @@ TOLD = (
     "total",
     "absolute",
     "temporal",
-    "critic_spatial",
-    "critic_temporal",
+    "discriminator_spatial",
+    "discriminator_temporal",
     "spatial",
     "temporal_adversarial",
 )

@@ -68,7 +68,7 @@ def test_by_default_ds_passes_twice_and_pays_the_published_loss_alone(duel, samp
     passes = []
     discriminator.network.register_forward_hook(lambda *_: passes.append(1))
     total, parts = spatial_loss(state, batch, fake)
-    assert len(passes) == 2 and parts.keys() == {"critic", "accuracy"}
+    assert len(passes) == 2 and parts.keys() == {"discriminator", "accuracy"}
     real, other = (
         discriminator.network(discriminator.view(batch, frames))[0] for frames in (batch.fine, fake)
     )
@@ -93,7 +93,7 @@ def test_each_part_of_the_loss_is_logged_unweighted_and_weighted_in_the_sum(duel
     plan = duel(SPATIAL | keys)
     state, batch = state_of(plan), batch_of(plan, sampler)
     total, parts = spatial_loss(state, batch, batch.fine.roll(1, -1))
-    assert total.item() == pytest.approx(parts["critic"] + extra(parts), rel=1e-5)
+    assert total.item() == pytest.approx(parts["discriminator"] + extra(parts), rel=1e-5)
     assert len(parts) == 2 + (extra(dict.fromkeys(("mismatched", "penalty", "r1"), 1.0)) > 0) + (
         "slope" in parts
     )

@@ -1,1 +1,1 @@
-"""Wavelet turbulence (Kim, Thuerey, James and Gross 2008): the classic way to more detail than was simulated."""
+"""Wavelet turbulence (Kim, Thuerey, James and Gross 2008): adds detail to a coarse simulation without a network."""

@@ -1,14 +1,15 @@
 """The Taichi kernels of wavelet turbulence.
 
-Arrays are flat. Coarse ones have `[nx, ny, nz]` cells, fine ones `f` times as many along each axis (`fz` along
-z, which is 1 in 2-D); three numbers of a cell lie side by side. `need [nx, ny, nz]` says for which coarse cells
-anything is computed. Positions are in cells, measured from the corner of the domain. `wraps` has a bit for each
-periodic axis, `opened` two for each axis: its (low, high) side is open.
+Arrays are flat. Coarse arrays have `nx * ny * nz` cells, fine ones `f` times as many along x and y and `fz` times as
+many along z (1 in 2-D). The three components of a vector are adjacent. Fine values are computed only in the coarse
+cells where `need [nx, ny, nz]` is set, within the box of fine cells `x0 <= i < x1`, `y0 <= j < y1`, `z0 <= k < z1`.
+Positions are in cells from the corner of the domain. `wraps` has a bit for each periodic axis; `opened` and `closed`
+have a bit for each side that is open or closed, low before high, axis by axis.
 
-The advection (`move_back`, `correct`) is not that of `solver.advection`, which keeps the paths of a whole box for all
-fields that move along it: ten numbers a cell. Here a single density moves on a grid `f^3` times as fine, only where
-`need` says so, with three numbers a cell, which lie in the place of the potential. It corrects the error where it was
-measured, as published (Selle et al. 2008; docs/adr/0011-advection.md on the difference).
+The advection (`move_back`, `correct`) differs from `solver.advection`, which stores ten numbers per cell to reuse the
+paths for all fields. Here a single density is advected on a much finer grid, and three numbers per cell suffice, which
+share memory with the potential. The error is corrected at the position where it was measured, as published (Selle et
+al. 2008; see docs/adr/0011-advection.md for the difference).
 """
 
 import taichi as ti
@@ -19,7 +20,10 @@ from fluidsr.solver.sampling import F32, U8
 
 @ti.func
 def pair(x, n, wraps, low, high):
-    """The two samples around index coordinate `x` and their weights; beyond an open side there is nothing."""
+    """The two samples around the index coordinate `x`, and their weights.
+
+    Values are zero beyond sides that are open (`low`, `high` not 0), and those of the outermost cell beyond others.
+    """
     base = ti.floor(x)
     second = x - base
     first = 1.0 - second
@@ -40,12 +44,13 @@ def pair(x, n, wraps, low, high):
 
 @ti.func
 def triple(a: ti.template(), q):
+    """The vector of cell `q`."""
     return ti.Vector([a[3 * q], a[3 * q + 1], a[3 * q + 2]])
 
 
 @ti.func
 def sample_triple(a: ti.template(), p, nx, ny, nz, wraps):
-    """Trilinear value at position `p` of the triples `a`, given at cell centres; the border's value beyond."""
+    """The vectors `a` at cell centers, interpolated trilinearly at position `p`; clamped beyond the border."""
     i0, i1, x0, x1 = pair(p[0] - 0.5, nx, wraps & 1, 0, 0)
     j0, j1, y0, y1 = pair(p[1] - 0.5, ny, wraps & 2, 0, 0)
     k0, k1, z0, z1 = pair(p[2] - 0.5, nz, wraps & 4, 0, 0)
@@ -62,7 +67,7 @@ def sample_triple(a: ti.template(), p, nx, ny, nz, wraps):
 
 @ti.func
 def sample_scalar(a: ti.template(), p, nx, ny, nz, wraps):
-    """As `sample_triple`, of single numbers."""
+    """As `sample_triple`, for scalars."""
     i0, i1, x0, x1 = pair(p[0] - 0.5, nx, wraps & 1, 0, 0)
     j0, j1, y0, y1 = pair(p[1] - 0.5, ny, wraps & 2, 0, 0)
     k0, k1, z0, z1 = pair(p[2] - 0.5, nz, wraps & 4, 0, 0)
@@ -75,7 +80,7 @@ def sample_scalar(a: ti.template(), p, nx, ny, nz, wraps):
 
 @ti.func
 def sample_density(a: ti.template(), p, nx, ny, nz, wraps, opened):
-    """Trilinear density at position `p`, and the least and greatest of the eight values that it is made of."""
+    """The density interpolated trilinearly at position `p`, and the least and greatest of the eight values used."""
     i0, i1, x0, x1 = pair(p[0] - 0.5, nx, wraps & 1, opened & 1, opened & 2)
     j0, j1, y0, y1 = pair(p[1] - 0.5, ny, wraps & 2, opened & 4, opened & 8)
     k0, k1, z0, z1 = pair(p[2] - 0.5, nz, wraps & 4, opened & 16, opened & 32)
@@ -84,10 +89,10 @@ def sample_density(a: ti.template(), p, nx, ny, nz, wraps, opened):
         i, x = (i1, x1) if corner & 4 else (i0, x0)
         j, y = (j1, y1) if corner & 2 else (j0, y0)
         k, z = (k1, z1) if corner & 1 else (k0, z0)
-        one = a[(i * ny + j) * nz + k]
-        value += x * y * z * one
-        least = ti.min(least, one)
-        most = ti.max(most, one)
+        corner_value = a[(i * ny + j) * nz + k]
+        value += x * y * z * corner_value
+        least = ti.min(least, corner_value)
+        most = ti.max(most, corner_value)
     if x0 + x1 < 1.0 or y0 + y1 < 1.0 or z0 + z1 < 1.0:
         least = ti.min(least, 0.0)
     return ti.Vector([value, least, most])
@@ -95,8 +100,12 @@ def sample_density(a: ti.template(), p, nx, ny, nz, wraps, opened):
 
 @kernel
 def carry(c: F32, d: F32, moved: F32, nx: int, ny: int, nz: int, wraps: int, seconds: ti.f32):
-    """moved = the displacement of the texture, `d = c - x` (cells), carried by the velocity `c` (cells/s):
-    texture coordinates are constant along the flow, c(x, t + s) = c(x - s u, t). Traced by the midpoint rule."""
+    """Advect the texture coordinates by `seconds`: moved = displacement after the step.
+
+    The displacement `d` of the texture (cells) is the difference of the texture coordinates from the position. They are
+    constant along the flow, so their value after the step is the one at the position from which the flow came. The
+    argument `c` is the velocity (cells/s). Traced by the midpoint rule.
+    """
     for row in range(nx * ny):
         i = row // ny
         j = row % ny
@@ -112,8 +121,10 @@ def carry(c: F32, d: F32, moved: F32, nx: int, ny: int, nz: int, wraps: int, sec
 
 @ti.func
 def around(middle, n):
-    """The coefficient before `middle`, itself and the one after, in a tile of `n` that repeats. In floats, which
-    are exact here: the remainder of integers takes most of the noise's time."""
+    """The indices of the coefficients before, at and after `middle` in a periodic tile of `n` cells.
+
+    They are computed as floats, which is exact here, because integer remainders would take most of the time.
+    """
     first = middle - 1.0
     first -= n * ti.floor(first / n)
     second = first + 1.0
@@ -125,7 +136,7 @@ def around(middle, n):
 
 @ti.func
 def noise(tile: ti.template(), p, tx, ty, tz):
-    """The three noises of the tile at `p`: quadratic B-splines over its coefficients."""
+    """The three noises at position `p`: quadratic B-splines with the coefficients `tile`."""
     middle = ti.ceil(p - 0.5)
     t = middle - (p - 0.5)
     weight = ti.Matrix.rows([0.5 * t * t, 0.5 + t * (1.0 - t), 0.5 * (1.0 - t) * (1.0 - t)])
@@ -145,13 +156,13 @@ def noise(tile: ti.template(), p, tx, ty, tz):
 
 @ti.func
 def beside(i, f, n):
-    """The coarse cells of the fine ones before and after node `i`."""
+    """The coarse cells that contain the fine cells before and after node `i`."""
     return ti.max(i - 1, 0) // f, ti.min(i // f, n - 1)
 
 
 @ti.func
 def clear_of(i, last, reach, low, high):
-    """Falls to 0 towards a wall, within `reach` nodes of it."""
+    """A factor that decreases linearly to 0 at walls, from 1 at a distance of `reach` nodes."""
     share = 1.0
     if low != 0:
         share = ti.min(share, ti.cast(i, ti.f32) / reach)
@@ -166,11 +177,11 @@ def potential(
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
     tx: int, ty: int, tz: int, octaves: int, wraps: int, closed: int,
 ):  # fmt: skip
-    """psi, at the corners of fine cells: `A(x) sum_i scale_i n(2^i c(x))`, the vector potential whose curl is the
-    turbulence (Kim et al. 2008, eq. 6 and 7, with the amplitude inside of the curl, so that what it makes is
-    free of divergence however the amplitude and the texture vary). In 2-D its third component alone.
+    """psi = `A(x) sum_i scale_i n(2^i c(x))` at the corners of fine cells: the vector potential of the turbulence.
 
-    (x0 .. z1): the box of fine cells that holds all that is needed. At walls it is 0: nothing flows through.
+    These are equations 6 and 7 of Kim et al. 2008, but with the amplitude inside of the curl, so the added velocity is
+    divergence-free for any amplitude and texture. In 2-D only the third component is not zero. At walls the potential
+    is zero, so nothing flows through them.
     """
     my = ny * f + 1
     mz = nz * fz + 1
@@ -182,10 +193,10 @@ def potential(
         rows = ti.Vector([(a0 * ny + b0) * nz, (a0 * ny + b1) * nz, (a1 * ny + b0) * nz, (a1 * ny + b1) * nz])
         for k in range(z0, z1 + 1):
             c0, c1 = beside(k, fz, nz)
-            wanted = 0
+            is_needed = 0
             for r in ti.static(range(4)):
-                wanted |= ti.cast(need[rows[r] + c0] | need[rows[r] + c1], ti.i32)
-            if wanted != 0:
+                is_needed |= ti.cast(need[rows[r] + c0] | need[rows[r] + c1], ti.i32)
+            if is_needed != 0:
                 p = ti.Vector([i / ti.cast(f, ti.f32), j / ti.cast(f, ti.f32), k / ti.cast(fz, ti.f32)])
                 strength = sample_scalar(amplitude, p, nx, ny, nz, wraps)
                 strength *= clear_of(i, nx * f, f, closed & 1, closed & 2)
@@ -210,15 +221,17 @@ def potential(
 
 @ti.func
 def slope(psi: ti.template(), component, axis: ti.template(), q, sx, sy, sz):
-    """Difference of a component across a cell along `axis`: the mean over the four edges that lie along it."""
+    """The difference of a component across a cell along `axis`, the mean of its four edges along that axis."""
     low = 0.0
     high = 0.0
     for corner in ti.static(range(8)):
-        at = q + ti.static(corner >> 2) * sx + ti.static((corner >> 1) & 1) * sy + ti.static(corner & 1) * sz
+        node = (
+            q + ti.static(corner >> 2) * sx + ti.static((corner >> 1) & 1) * sy + ti.static(corner & 1) * sz
+        )
         if ti.static(((corner >> (2 - axis)) & 1) != 0):
-            high += psi[3 * at + component]
+            high += psi[3 * node + component]
         else:
-            low += psi[3 * at + component]
+            low += psi[3 * node + component]
     return 0.25 * (high - low)
 
 
@@ -227,7 +240,10 @@ def flow(
     psi: F32, need: U8, coarse: F32, fine: F32,
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int, wraps: int,
 ):  # fmt: skip
-    """fine (fine cells/s) = I(u, X) + curl psi at the centres of fine cells (Kim et al. 2008, eq. 10)."""
+    """fine = interpolated coarse velocity + curl psi, at the centers of fine cells (Kim et al. 2008, eq. 10).
+
+    `coarse` is in cells/s, `fine` in fine cells/s.
+    """
     my = ny * f
     mz = nz * fz
     for row in range((x1 - x0) * (y1 - y0)):
@@ -256,7 +272,7 @@ def flow(
 
 @ti.func
 def limited(v, most):
-    """`v` cut to `most` in each component: nothing is read where nothing was computed."""
+    """`v` with components clamped to `most`, so that no cell is read in which nothing was computed."""
     return ti.min(ti.max(v, -most), most)
 
 
@@ -266,7 +282,10 @@ def move_back(
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
     wraps: int, opened: int, seconds: ti.f32, reach: ti.f32,
 ):  # fmt: skip
-    """hat = phi where the flow came from, traced by the midpoint rule; least, most: of what it was made of."""
+    """hat = phi advected by `seconds`, traced by the midpoint rule; least, most: the bounds of the values used.
+
+    `reach`: the greatest distance in fine cells.
+    """
     mx, my, mz = nx * f, ny * f, nz * fz
     for row in range((x1 - x0) * (y1 - y0)):
         i = x0 + row // (y1 - y0)
@@ -285,6 +304,7 @@ def move_back(
 
 @ti.func
 def leaves(x, n, low, high):
+    """Whether position `x` along an axis of `n` cells is beyond the outermost cell center at an open side."""
     return (low != 0 and x < 0.5) or (high != 0 and x > n - 0.5)
 
 
@@ -294,8 +314,11 @@ def correct(
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
     wraps: int, opened: int, seconds: ti.f32, reach: ti.f32, maccormack: int, decay: ti.f32, nothing: ti.f32,
 ):  # fmt: skip
-    """phi = decay * clamp(hat + (phi - hat where the flow goes to) / 2, least, most), in place (Selle et al.
-    2008), or decay * hat without `maccormack`. What leaves through an open side keeps hat."""
+    """Replace phi by the corrected result of `move_back` (Selle et al. 2008).
+
+    phi = decay * clamp(hat + (phi - hat advected back) / 2, least, most), or decay * hat without `maccormack` and where
+    the flow leaves through an open side. Values of at most `nothing` become zero.
+    """
     mx, my, mz = nx * f, ny * f, nz * fz
     for row in range((x1 - x0) * (y1 - y0)):
         i = x0 + row // (y1 - y0)

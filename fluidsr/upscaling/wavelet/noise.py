@@ -1,4 +1,4 @@
-"""Wavelet noise (Cook and DeRose 2005): random, and of one octave alone."""
+"""Wavelet noise (Cook and DeRose 2005): random noise of a single octave."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 
 from fluidsr.upscaling.wavelet.bands import high_band
 
-TILE = 64  # cells after which the noise repeats along an axis that is not periodic itself
+TILE = 64  # cells after which the noise repeats along axes that are not periodic
 
 
 @lru_cache(maxsize=4)
 def tile(shape: tuple[int, int, int], seed: int) -> np.ndarray:
-    """Coefficients [*shape, 3], float32, of three independent noises that repeat after `shape` cells.
+    """The B-spline coefficients of three independent noises that repeat after `shape` cells, `[*shape, 3]`, float32.
 
-    All edges are even, or 1 for an axis along which the noise does not change. Mean 0, variance of the
-    coefficients 1. Their waves are 2 to 4 cells long.
+    The numbers in `shape` are even, or 1 for an axis along which the noise is constant. The coefficients have mean 0
+    and variance 1. The wavelengths are 2 to 4 cells.
     """
     rng = np.random.default_rng([seed, *shape])
     white = torch.from_numpy(rng.standard_normal((3, *shape)).astype(np.float32))
     band = high_band(white, (True, True, True)).numpy()
-    # The variance of even and odd cells differs: adding the noise to itself, moved by an odd number of cells,
-    # makes them alike (Cook and DeRose, section 3.3).
+    # Even and odd cells have different variances. The sum of the noise and a copy that is shifted by an odd number of
+    # cells has equal ones (Cook and DeRose, section 3.3).
     moves = tuple(n // 2 + 1 - (n // 2) % 2 if n > 1 else 0 for n in shape)
     band = band + np.roll(band, moves, axis=(1, 2, 3))
     band -= band.mean(axis=(1, 2, 3), keepdims=True)
@@ -35,14 +35,17 @@ def tile(shape: tuple[int, int, int], seed: int) -> np.ndarray:
 
 
 def weights(t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Quadratic B-spline weights of the three cells around a point, `t` in [0, 1] above the first's edge."""
+    """The quadratic B-spline weights of the three cells around a point.
+
+    `t` is the distance from the point to the upper end of the spline of the first cell, 0 to 1.
+    """
     return t * t / 2, 0.5 + t * (1 - t), (1 - t) ** 2 / 2
 
 
 def evaluate(noise: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
-    """The three noises at a lattice: `points`, one 1-D array of coordinates per axis. [., ., ., 3] (NumPy).
+    """The three noises on a lattice, `[nx, ny, nz, 3]`, whose coordinates along each axis are `points`.
 
-    The kernel `potential` computes the same at points that are anywhere.
+    The kernel `potential` computes the same at arbitrary points.
     """
     values = noise
     for axis, line in enumerate(points):
@@ -57,10 +60,11 @@ def evaluate(noise: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def curl_speed(noise: np.ndarray, spacing: float, planar: bool) -> float:
-    """Root-mean-square speed of the discrete curl of the noise, sampled every `spacing` noise cells.
+    """The root-mean-square speed of the discrete curl of the noise, in units of the noise per sample.
 
-    The curl is that of the kernel `flow`, in units of the noise per sample; with it eddies get the energy they
-    are to have as the fine grid sees it, including what its finite differences lose.
+    The noise is sampled every `spacing` noise cells, and the finite differences are those of the kernel `flow`. Scaling
+    by this speed gives eddies the intended energy on the fine grid, whatever the differences lose. `planar`: only the
+    third component of the noise is used, as in 2-D.
     """
     count = min(48, int(min(n for n in noise.shape[:3] if n > 1) / spacing))
     line = np.arange(count) * spacing + 0.37
@@ -72,7 +76,7 @@ def curl_speed(noise: np.ndarray, spacing: float, planar: bool) -> float:
 
 
 def curl(psi: np.ndarray) -> np.ndarray:
-    """At the centre of each cell, the curl of `psi [x, y, z, 3]` given on its corners, per cell."""
+    """The curl at cell centers, `[x - 1, y - 1, z - 1, 3]`, of `psi [x, y, z, 3]` at cell corners, per cell."""
 
     def slope(component: int, axis: int) -> np.ndarray:
         d = np.diff(psi[..., component], axis=axis)

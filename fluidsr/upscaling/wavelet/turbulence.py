@@ -1,8 +1,9 @@
-"""Smoke on a fine grid, carried by the coarse flow and by the eddies that it is too coarse to hold.
+"""Smoke on a fine grid, advected by the coarse flow and by synthesized eddies that are too small for the coarse grid.
 
-Kim, Thuerey, James and Gross, "Wavelet Turbulence for Fluid Simulation", ACM Trans. Graph. 27(3), 2008. What
-differs from the paper: the amplitude stands inside of the curl, so that the added flow is free of divergence
-exactly; the energy is averaged over about a wavelength; and coordinates are taken at the middle of a substep.
+Kim, Thuerey, James and Gross, "Wavelet Turbulence for Fluid Simulation", ACM Trans. Graph. 27(3), 2008. This
+implementation differs from the paper in three ways: the amplitude is inside of the curl, so that the added flow is
+exactly divergence-free; the energy is averaged over about a wavelength; and texture coordinates are those at the middle
+of a substep.
 """
 
 from __future__ import annotations
@@ -25,22 +26,31 @@ from fluidsr.upscaling.tiles import Box
 from fluidsr.upscaling.wavelet import kernels, noise
 from fluidsr.upscaling.wavelet.bands import high_band, local_mean
 
-# Each octave holds 2^(-5/3) of the energy of the one before (Kolmogorov 1941), its speed the root of that
-# (Kim et al. 2008, eq. 2).
+# The ratio of the speeds of successive octaves: their energies have a ratio of 2^(-5/3) (Kolmogorov 1941; Kim et al.
+# 2008, eq. 2).
 PERSISTENCE = 2.0 ** (-5.0 / 6.0)
-STRIDE = 6.0  # fine cells that the coarse flow may cross in a substep
-NOTHING = 1e-6  # less density is none: it costs like smoke and shows like air
-BYTES_PER_FINE_CELL = 4 * (1 + 3 + 3)  # density, flow, potential (the advection's scratch lies in its place)
+STRIDE = 6.0  # fine cells that the coarse flow may cross per substep
+NOTHING = 1e-6  # density up to this is set to zero, as it is invisible but costs as much as smoke
+BYTES_PER_FINE_CELL = 4 * (
+    1 + 3 + 3
+)  # density, flow, potential (the temporary arrays of the advection share its memory)
 
 Emit = Callable[[Tensor, float, float], None]
 
 
 @dataclass(frozen=True)
 class TurbulenceSettings:
-    """`factor`: fine cells along the edge of a coarse one; `strength`: factor on the speed of the eddies;
-    `octaves` of eddies, the first with the noise's cells as large as coarse ones (None: down to noise cells
-    of two fine ones); `seed`; `maccormack`: advection of the fine density, semi-Lagrangian without;
-    `dissipation` of density, 1/s."""
+    """Settings of WaveletTurbulence.
+
+    Attributes:
+        factor: fine cells along a coarse one.
+        strength: factor on the speed of the eddies.
+        octaves: number of octaves of eddies; noise cells are as large as coarse cells in the first one. None: down to
+            noise cells of two fine cells.
+        seed: of the noise.
+        maccormack: whether the fine density is advected by MacCormack's method; otherwise semi-Lagrangian.
+        dissipation: of the density, 1/s.
+    """
 
     factor: int
     strength: float = 1.0
@@ -51,17 +61,23 @@ class TurbulenceSettings:
 
     @property
     def sizes(self) -> int:
-        """How many octaves there are."""
+        """The number of octaves."""
         return self.octaves or max(1, int(math.log2(self.factor)))
 
 
 class WaveletTurbulence:
-    """Fine smoke that goes along with a coarse simulation, frame by frame, on "cpu" or "cuda".
+    """Fine smoke that follows a coarse simulation frame by frame. Taichi must have been started on the device.
 
-    `grid` is the coarse one, `start` its first frame (density, velocity, time). `emit(density, from, to)` does
-    to the fine density, flat and in place, what sources and solids do in a substep between two times.
-    `fluid_mask [x, y(, z)]` says how much of each coarse cell is air at present (None: all). Taichi must have been
-    started on `device`.
+    Args:
+        grid: the coarse grid.
+        start: the first coarse frame: density, velocity, time.
+        settings: of the turbulence.
+        device: `cpu` or `cuda`.
+        emit: `emit(density, start, end)` applies sources and solids to the flat fine density, in place, for a substep
+            between two times (s).
+        fluid_mask: returns the present fraction of air in each coarse cell, `[x, y(, z)]`; None: all air.
+
+    Raises InputError if the fine grid is too large for 32-bit indices.
     """
 
     def __init__(
@@ -81,7 +97,7 @@ class WaveletTurbulence:
         if math.prod(n + 1 for n in self._fine) * 3 >= 2**31:  # kernels index with 32 bits
             problem = f"{' x '.join(map(str, self._fine))} fine cells are more than can be indexed"
             raise InputError("upscale.factor", problem, "give a smaller factor or domain")
-        self._wraps = sum(1 << axis for axis, wraps in enumerate(grid.periodic) if wraps)
+        self._wraps = sum(1 << axis for axis, is_periodic in enumerate(grid.periodic) if is_periodic)
         sides = (*grid.boundary, ("closed", "closed"))[:3]
         self._opened, self._closed = (
             sum(1 << bit for bit, side in enumerate(s for pair in sides for s in pair) if side == kind)
@@ -107,24 +123,24 @@ class WaveletTurbulence:
 
     @property
     def factor(self) -> int:
-        """Fine cells along the edge of a coarse one."""
+        """Fine cells along a coarse one."""
         return self.settings.factor
 
     def advance(self, coarse: Frame) -> None:
-        """Advance the fine smoke to `coarse.time`; the flow is interpolated linearly from the last frame to this one.
+        """Advance the fine smoke to `coarse.time`. The flow is interpolated linearly from the last frame to this one.
 
-        The same frames from the same start give the same bits. Raises RunError where density is not finite.
+        The result is deterministic, to the last bit. Raises RunError if the density is not finite.
         """
-        f, now = self.factor, self._triples(coarse.torch(self.device))
+        f, new_velocity = self.factor, self._triples(coarse.torch(self.device))
         seconds = coarse.time - self.time
-        fastest = max(float(v.abs().max()) for v in (self._velocity, now))
+        fastest = max(float(v.abs().max()) for v in (self._velocity, new_velocity))
         count = max(1, math.ceil(fastest * seconds * f / STRIDE - 1e-6))
         dt, start = seconds / count, self.time
         for step in range(count):
-            velocity = torch.lerp(self._velocity, now, (step + 0.5) / count)
+            velocity = torch.lerp(self._velocity, new_velocity, (step + 0.5) / count)
             self._step(velocity, fastest, dt)
             self._emit(self.density, start + step * dt, start + (step + 1) * dt)
-        self._velocity, self.time = now, coarse.time
+        self._velocity, self.time = new_velocity, coarse.time
         if not math.isfinite(float(self.density.sum(dtype=torch.float64))):
             raise RunError(
                 f"t = {self.time:.4g} s",
@@ -133,18 +149,20 @@ class WaveletTurbulence:
             )
 
     def _step(self, velocity: Tensor, fastest: float, dt: float) -> None:
-        """One substep: eddies along with the flow, their energy from it, smoke along with both."""
+        """One substep: advect the texture, compute the eddies, and advect the smoke along flow and eddies."""
         self._carry(velocity, dt / 2)
-        whole = self._displacement.view(*self.cells, 3)
-        bad = torn(whole, self.grid.periodic)
-        whole[bad] = 0.0  # regenerate: c = x
-        bad |= torn(whole, self.grid.periodic)  # beside newly drawn parts, the texture is discontinuous
-        amplitude = self.amplitude(velocity).masked_fill_(bad, 0.0)
+        displacement = self._displacement.view(*self.cells, 3)
+        torn_cells = torn(displacement, self.grid.periodic)
+        displacement[torn_cells] = 0.0  # regenerate the texture coordinates there
+        torn_cells |= torn(
+            displacement, self.grid.periodic
+        )  # the texture is discontinuous beside these cells
+        amplitude = self.amplitude(velocity).masked_fill_(torn_cells, 0.0)
         self._carry(velocity, dt / 2)
 
         max_displacement = (fastest * self.factor + 4 * float(amplitude.max())) * dt  # fine cells
         smoke = self._smoke()
-        self.torn_share = float((bad & smoke).sum()) / max(1, int(smoke.sum()))
+        self.torn_share = float((torn_cells & smoke).sum()) / max(1, int(smoke.sum()))
         reach = math.ceil(max_displacement) + 1
         moving = _spread(smoke, -(-reach // self.factor), self.grid.periodic)
         traced = _spread(moving, -(-(reach // 2 + 2) // self.factor), self.grid.periodic)
@@ -152,10 +170,11 @@ class WaveletTurbulence:
         self._move(moving, dt, float(reach))
 
     def amplitude(self, velocity: Tensor) -> Tensor:
-        """Speed of the eddies (fine cells per s, root mean square) that the first missing octave ought to have.
+        """The root-mean-square speed of the eddies in the first octave beyond the coarse grid, `[x, y, z]`, in fine
+        cells per second.
 
-        `velocity`: coarse triples, cells/s. From the energy `e = |u_high|^2 / 2` of the finest octave that the
-        coarse flow holds (Kim et al. 2008, eq. 5): `strength * 2^(-5/6) * sqrt(2 e)`. [x, y, z].
+        It is `strength * 2^(-5/6) * sqrt(2 e)`, with the local energy `e = |u_high|^2 / 2` of the finest octave of the
+        coarse flow (Kim et al. 2008, eq. 5). `velocity`: flat coarse vectors, cells/s.
         """
         high = high_band(velocity.view(*self.cells, 3).movedim(-1, 0), self.grid.periodic)
         energy = local_mean((high * high).sum(dim=0) / 2, self.grid.periodic)
@@ -164,10 +183,10 @@ class WaveletTurbulence:
         return speed if fluid_mask is None else speed * fluid_mask.to(self.device).reshape(self.cells)
 
     def frame(self, coarse: Frame, fields: Sequence[str] = ("density",)) -> Frame:
-        """The fine frame of `coarse`, to which `advance` was called last.
+        """The fine frame for `coarse`, the frame of the last call of `advance`.
 
-        Velocity, in m/s, includes the eddies; other fields are upsampled by linear interpolation. Raises ValueError
-        for any other coarse frame.
+        The velocity (m/s) includes the eddies. Fields other than density and velocity are interpolated linearly. Raises
+        ValueError if `coarse` is at another time.
         """
         if coarse.time != self.time:
             raise ValueError(f"the frame is at {coarse.time:g} s and the fine smoke at {self.time:g} s")
@@ -189,7 +208,7 @@ class WaveletTurbulence:
         return copies | {"time": torch.tensor(self.time, dtype=torch.float64)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go back to what `state()` returned. Raises InputError where it does not fit."""
+        """Return to a `state()`. Raises InputError if it does not fit."""
         for name, array in self._arrays().items():
             if name not in state or state[name].shape != array.shape:
                 problem = f"'{name}' is missing or has another size"
@@ -201,10 +220,11 @@ class WaveletTurbulence:
         return {"density": self.density, "velocity": self._velocity, "displacement": self._displacement}
 
     def _noise(self) -> tuple[tuple[int, int, int], list[float]]:
-        """The tile's shape (along a periodic axis it repeats with the domain) and the factor of each octave."""
+        """The shape of the noise tile, which repeats with the domain along periodic axes, and the factor on each
+        octave."""
         x, y, z = (
-            n if n == 1 or wraps else noise.TILE
-            for n, wraps in zip(self.cells, self.grid.periodic, strict=True)
+            n if n == 1 or is_periodic else noise.TILE
+            for n, is_periodic in zip(self.cells, self.grid.periodic, strict=True)
         )
         shape = (x, y, z)
         tile = noise.tile(shape, self.settings.seed)
@@ -215,7 +235,7 @@ class WaveletTurbulence:
         ]
 
     def _triples(self, frame: Frame) -> Tensor:
-        """The frame's velocity in cells per second, three numbers of a cell side by side, flat."""
+        """The velocity of a frame as flat vectors of three components, in cells per second."""
         assert frame.velocity is not None  # frames of the solver have one
         velocity = frame.velocity / frame.cell_size
         if self.grid.dim == 2:
@@ -231,7 +251,7 @@ class WaveletTurbulence:
         self._displacement = moved
 
     def _smoke(self) -> Tensor:
-        """Coarse cells that hold any fine smoke, [x, y, z] bool."""
+        """Whether each coarse cell contains fine smoke, `[x, y, z]`, bool."""
         nx, ny, nz = self.cells
         blocks = self.density.view(nx, self.factor, ny, self.factor, nz, self.fz)
         return blocks.amax(dim=(1, 3, 5)) > 0
@@ -245,7 +265,7 @@ class WaveletTurbulence:
             kernels.flow(self._psi, _bytes(need), velocity, self._flow, *region, self._wraps)
 
     def _move(self, need: Tensor, dt: float, reach: float) -> None:
-        self._hat.zero_()  # the second pass looks a little beyond what the first has made
+        self._hat.zero_()  # `correct` also reads near the cells that `move_back` has computed
         settings = self.settings
         for region in self._boxes(need):
             arrays = (self.density, _bytes(need), self._flow, self._hat, self._least, self._most)
@@ -255,16 +275,18 @@ class WaveletTurbulence:
             kernels.correct(*arrays, *region, *sides, dt, reach, int(settings.maccormack), decay, NOTHING)
 
     def _fine_velocity(self) -> Tensor:
-        """The whole fine velocity now, [d, x, y(, z)], m/s."""
+        """The present fine velocity of the whole domain, `[d, x, y(, z)]`, m/s."""
         everywhere = torch.ones(self.cells, dtype=torch.bool, device=self.device)
-        bad = torn(self._displacement.view(*self.cells, 3), self.grid.periodic)
-        self._make_flow(self._velocity, self.amplitude(self._velocity).masked_fill_(bad, 0.0), everywhere)
+        torn_cells = torn(self._displacement.view(*self.cells, 3), self.grid.periodic)
+        self._make_flow(
+            self._velocity, self.amplitude(self._velocity).masked_fill_(torn_cells, 0.0), everywhere
+        )
         h = self.grid.cell_size / self.factor
         velocity = self._flow.view(*self._fine, 3).movedim(-1, 0)[: self.grid.dim] * h
         return velocity.reshape(self.grid.dim, *self._fine[: self.grid.dim])
 
     def _boxes(self, need: Tensor) -> Iterator[tuple[int, ...]]:
-        """Sizes and the box of fine cells that the kernels go through; none where there is nothing."""
+        """The size arguments of the kernels and the box of fine cells that contains `need`; nothing if it is empty."""
         mask = need.cpu().numpy()
         box = bounding_box(mask, Box((0, 0, 0), mask.shape))
         if box is not None:
@@ -278,15 +300,15 @@ def _bytes(mask: Tensor) -> Tensor:
 
 
 def _spread(mask: Tensor, by: int, periodic: Sequence[bool]) -> Tensor:
-    """Cells within `by` cells (a cube) of a true one of `mask [x, y, z]`."""
+    """Whether a cell of `mask [x, y, z]` is true in the cube of `by` cells around each cell."""
     wide = mask.to(torch.float32)
-    for axis, wraps in enumerate(periodic):
+    for axis, is_periodic in enumerate(periodic):
         n = wide.shape[axis]
         if n == 1:
             continue
         reach = min(by, n - 1)
         line = wide.movedim(axis, -1)
         flat = line.reshape(1, -1, n)
-        padded = F.pad(flat, (reach, reach), mode="circular") if wraps else F.pad(flat, (reach, reach))
+        padded = F.pad(flat, (reach, reach), mode="circular") if is_periodic else F.pad(flat, (reach, reach))
         wide = F.max_pool1d(padded, 2 * reach + 1, 1).reshape(line.shape).movedim(-1, axis)
     return wide.bool().contiguous()
