@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr.dataset.layout import FIELDS
 from fluidsr.dataset.pair_checks import FACTORS, Extent, Grids, of_both, of_fine, unplaced_factor
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around, on_grid
 from fluidsr.volumes.units import Taken
 
-FIELDS = ("density", "velocity", "temperature", "solid")  # of a foreign frame, those that are stored
 _ALIKE = 1e-3  # how much times and cell sizes that mean the same may differ
 
 

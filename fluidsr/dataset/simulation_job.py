@@ -58,7 +58,7 @@ class Outcome:
     failed: str | None = None
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """Raised by a report to end a simulation early; what it had written is removed."""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluidsr.dataset.addresses import Address, Remote, exists, locate, size
-from fluidsr.dataset.layout import OPTIONAL, REQUIRED, axes_of, simulation_name
+from fluidsr.dataset.layout import FIELDS, OPTIONAL, REQUIRED, axes_of, simulation_name
 from fluidsr.dataset.source import DATA_SOURCES, DataSource, PairedSimulation
 from fluidsr.dataset.zarr_groups import (
     REGENERATE,
@@ -27,7 +27,6 @@ from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
 
 _MOST_CELLS = 2**31
-_FIELDS = ("density", "velocity", "temperature", "solid")
 
 
 class _Attributes(BaseModel):
@@ -84,7 +83,7 @@ class Simulation:
 
         Raises DatasetError where it is damaged or missing.
         """
-        return self._frame("low", index, _FIELDS)
+        return self._frame("low", index, FIELDS)
 
     @property
     def has_reference(self) -> bool:
@@ -99,7 +98,7 @@ class Simulation:
         if not self.has_reference:
             remedy = "give a dataset made with `pairs` closure"
             raise DatasetError(str(self.path), "has no fine state on coarse cells", remedy)
-        return self._frame("reference", index, _FIELDS)
+        return self._frame("reference", index, FIELDS)
 
     def fine(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
         """The fine frame, of `fields` (density, velocity, temperature, solid) those that were kept; stored as
@@ -119,7 +118,7 @@ class Simulation:
     def _frame(self, side: str, index: int, fields: Sequence[str]) -> Frame:
         arrays: dict[str, Any] = {
             name: self._read(f"{side}_{name}", index).astype(np.float32, copy=False)
-            for name in _FIELDS
+            for name in FIELDS
             if name in fields and f"{side}_{name}" in self._arrays
         }
         arrays["others"] = {"solid": arrays.pop("solid")} if "solid" in arrays else {}

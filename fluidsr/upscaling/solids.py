@@ -29,7 +29,7 @@ FineSolid = Callable[[Box], Any]
 
 
 @dataclass(frozen=True)
-class Solids:
+class FrameSolids:
     """The solids of one frame, upsampled by `factor`: their `coarse` shares, with a cell of the other end on both sides
     of `periodic` axes; `fine`: as known on the fine grid."""
 
@@ -41,7 +41,7 @@ class Solids:
     @classmethod
     def of(
         cls, frame: Frame, factor: int, periodic: Sequence[bool], fine: FineSolid | None = None
-    ) -> Solids | None:
+    ) -> FrameSolids | None:
         """Those of the frame's field `solid`; None where it has none. Raises NotFiniteError."""
         if not _has_solids(frame):
             return None

@@ -194,7 +194,7 @@ class Resampled:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """The fields of a file: `reference`, the density's (first) grid, `density`, the parts of velocity (none, one of
     vectors, three of scalars), further scalar fields, further vector fields; `notes` are sentences for the user."""
 
@@ -234,7 +234,7 @@ def is_straight(grid: Grid) -> bool:
 
 def find(
     file: VdbFile, density: str | None, velocity: str | None, names_of_fields: Sequence[str] | None
-) -> Layout:
+) -> FileLayout:
     """The grids of each field, and where they lie.
 
     Of several grids with one name, those without active voxels are ignored; those that do not overlap form one field.
@@ -285,7 +285,9 @@ def find(
     elif chosen.velocity:
         named["velocity"] = _filled(scalars[chosen.velocity[0]])[0]
     named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
-    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept)
+    return FileLayout(
+        reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept
+    )
 
 
 def _by_rank(

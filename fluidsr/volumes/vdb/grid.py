@@ -24,7 +24,7 @@ from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class TreeLocation:
     """Where a tree is: its topology at byte `start`, its buffers at `buffers` (None: right behind it), all
     before `end`. `kind` is None for values that are not read.
     """
@@ -109,7 +109,7 @@ class Grid:
     flags: int
     size: int
     parent: str
-    _source: Source = field(repr=False)
+    _source: TreeLocation = field(repr=False)
     frustum: bool = False
 
     @property
