@@ -37,7 +37,7 @@ class Scene(Sections):
         return scene_from(data, self.name)
 
     def with_model(self, model: str) -> Scene:
-        """The same scene raised by another generator, a shipped name or a path."""
+        """The same scene, upsampled by another generator, a shipped name or a path."""
         same = self if isinstance(self.upscale, ModelUpscale) else self.with_changes(upscale=None)
         return same.with_changes(upscale={"model": model})
 

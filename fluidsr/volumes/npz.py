@@ -332,10 +332,11 @@ def _on_rising(
     grids: dict[str, np.ndarray],
     coordinates: Sequence[np.ndarray],
     shape: tuple[int, ...],
-    told: float | None,
+    stated: float | None,
 ) -> tuple[dict[str, np.ndarray], tuple[float, tuple[float, ...]] | None]:
     """`grids` in the order of rising `coordinates`, and the cell size and the lower corner (m) that these give; None
-    where the archive has `told` another cell size. Raises VolumeError for cells that are no cubes, of no size told."""
+    where the archive states another cell size, `stated`. Raises VolumeError for cells that are no cubes and have no
+    stated size."""
     points = [np.sort(values.astype(np.float64)) for values in coordinates]
     steps = [float(at[-1] - at[0]) / (len(at) - 1) for at in points]
     falling = [axis for axis, values in enumerate(coordinates) if values[0] > values[-1]]
@@ -348,9 +349,9 @@ def _on_rising(
             uneven = uneven or f"its coordinates {'xyz'[axis]} are not at even distances"
     if not uneven and max(steps) - min(steps) > 1e-3 * steps[0]:
         uneven = f"its cells are not cubes ({' x '.join(f'{step:g}' for step in steps)} m)"
-    if uneven and told is None:
+    if uneven and stated is None:
         raise VolumeError(where, uneven, "resample it to cubic cells")
-    if uneven or (told is not None and abs(told / steps[0] - 1) >= 1e-3):
+    if uneven or (stated is not None and abs(stated / steps[0] - 1) >= 1e-3):
         return grids, None
     corner = [
         float(at[0]) - (step / 2 if len(at) == n else 0.0)
