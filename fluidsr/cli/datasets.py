@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from fluidsr.choices import Pairs
+from fluidsr.choices import CellsAt, Factor, Pairs
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
 from fluidsr.cli.ranges import FloatRange, IntRange
 from fluidsr.errors import InputError
@@ -26,7 +26,7 @@ from fluidsr.errors import InputError
 )
 @click.option(
     "--factor",
-    type=click.Choice(["2", "4", "8"]),
+    type=click.Choice([str(factor) for factor in get_args(Factor)]),
     default="4",
     show_default=True,
     help="Fine cells per coarse cell, along each axis.",
@@ -151,14 +151,14 @@ def generate_dataset(
 )
 @click.option(
     "--factor",
-    type=click.Choice(["2", "4", "8"]),
+    type=click.Choice([str(factor) for factor in get_args(Factor)]),
     help="Fine cells per coarse cell, along each axis; needed if there is no coarse side.  [default: that of the "
     "files]",
 )
 @click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity, and use zero.")
 @click.option(
     "--cells-at",
-    type=click.Choice(["centre", "corner"]),
+    type=click.Choice(get_args(CellsAt)),
     default="centre",
     show_default=True,
     help="Whether positions in the files refer to the centers or to the corners of cells.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from fluidsr.choices import Axis
 from fluidsr.cli.options import (
     SEQUENCE,
     echo_document,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     help="Longest edge, in cells, to which 3-D frames are downsampled; for 2-D frames it is eight times as long.",
 )
 @click.option(
-    "--up", type=click.Choice(["x", "y", "z"]), help="Axis that points up.  [default: that of the input]"
+    "--up", type=click.Choice(get_args(Axis)), help="Axis that points up.  [default: that of the input]"
 )
 @click.option(
     "--port",
@@ -108,7 +109,7 @@ def view(
     help="Write one PNG sheet of this many evenly spaced frames, with alpha, for game engines.  [default: none]",
 )
 @click.option(
-    "--up", type=click.Choice(["x", "y", "z"]), help="Axis that points up.  [default: that of the input]"
+    "--up", type=click.Choice(get_args(Axis)), help="Axis that points up.  [default: that of the input]"
 )
 @click.option(
     "--extinction",

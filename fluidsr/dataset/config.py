@@ -9,13 +9,13 @@ from typing import Any, get_args
 import numpy as np
 
 from fluidsr.choices import Pairs
-from fluidsr.dataset.layout import MOST_SIMULATIONS
+from fluidsr.dataset.layout import FIELDS, MOST_SIMULATIONS
 from fluidsr.errors import InputError
 from fluidsr.scenes.random_scenes.distribution import Distribution, load_distribution
 
 PAIRS = get_args(Pairs)
 _MOST_CELLS = 2**31  # in one fine frame: 4 GiB as float16
-FINE_FIELDS = ("density", "velocity", "temperature", "solid")
+FINE_FIELDS = FIELDS
 _LONGEST_RESYNC = 100_000
 
 

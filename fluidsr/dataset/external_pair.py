@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr.dataset.layout import FIELDS
 from fluidsr.dataset.pair_checks import FACTORS, Extent, Grids, of_both, of_fine, unplaced_factor
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around, on_grid
 from fluidsr.volumes.units import Taken
 
-# The fields of a frame of another program that are stored.
-FIELDS = ("density", "velocity", "temperature", "solid")
 _ALIKE = 1e-3  # relative difference up to which times and cell sizes are equal
 
 

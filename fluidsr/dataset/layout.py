@@ -29,6 +29,7 @@ OPTIONAL = (
     "reference_solid",
 )
 UNITS = {"density": "1", "velocity": "m/s", "temperature": "K", "solid": "1"}
+FIELDS = tuple(UNITS)  # of a frame, that are stored
 
 
 def axes_of(name: str, dim: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from fluidsr.scenes.random_scenes.scene import RandomScene
 from fluidsr.scenes.upscale import WaveletUpscale
 
 
-class Pair(NamedTuple):
+class SimulatedPair(NamedTuple):
     """A frame of each side; for closure pairs also the state that the coarse frame should have reached.
 
     NumPy float32, velocity in m/s.
@@ -51,10 +51,10 @@ class FilteredPair(_FineSimulation):
     `models.resample.downsample` is applied to density, temperature and velocity; velocity stays in m/s.
     """
 
-    def advance(self) -> Pair:
+    def advance(self) -> SimulatedPair:
         """Advance by one frame, and return it. Raises SolverError if a solve fails."""
         fine = next_frame(self._fine, self._scene)
-        return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
+        return SimulatedPair(filtered(fine, self._factor).numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
         """Further attributes to record: none."""
@@ -85,7 +85,7 @@ class CoupledPair(_FineSimulation):
         super().end_warm_up()
         self._coarse = continued(self._coarse, self._coarse_scene, self._device)
 
-    def advance(self) -> Pair:
+    def advance(self) -> SimulatedPair:
         """Advance by one frame, and return it. Raises SolverError if a solve fails."""
         fine = next_frame(self._fine, self._scene)
         self._count += 1
@@ -95,7 +95,7 @@ class CoupledPair(_FineSimulation):
             coarse = frame_of(self._coarse, self._coarse_scene, self._coarse_scene.frame_seconds)
         else:
             coarse = next_frame(self._coarse, self._coarse_scene)
-        return Pair(coarse.numpy(), fine.numpy())
+        return SimulatedPair(coarse.numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
         """The number of frames between synchronizations."""
@@ -122,7 +122,7 @@ class ClosurePair(_FineSimulation):
         super().end_warm_up()
         self._coarse.adopt(coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds)
 
-    def advance(self) -> Pair:
+    def advance(self) -> SimulatedPair:
         """Advance by one frame, after `end_warm_up`, and return it. Raises SolverError if a solve fails."""
         fine = next_frame(self._fine, self._scene)
         state, seconds = coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds
@@ -132,14 +132,14 @@ class ClosurePair(_FineSimulation):
         self._count += 1
         if self._count % self._period == 0:
             self._coarse.adopt(state, seconds)
-        return Pair(coarse.numpy(), fine.numpy(), reference.numpy())
+        return SimulatedPair(coarse.numpy(), fine.numpy(), reference.numpy())
 
     def notes(self) -> dict[str, Any]:
         """The number of frames between synchronizations."""
         return {"synchronised_every": self._period}
 
 
-class Turbulence(Protocol):
+class FineTurbulence(Protocol):
     """Fine smoke that moves with a coarse simulation (`upscaling.wavelet.turbulence.WaveletTurbulence`)."""
 
     def advance(self, coarse: Frame) -> None: ...
@@ -150,7 +150,7 @@ class Turbulence(Protocol):
 
 # Its arguments are a coarse solver, its scene and its first frame, and the settings. It must be a function of a module,
 # so that it can be sent to workers.
-TurbulenceOf = Callable[[Any, Any, Frame, WaveletUpscale], Turbulence]
+TurbulenceOf = Callable[[Any, Any, Frame, WaveletUpscale], FineTurbulence]
 
 
 class WaveletPair:
@@ -188,11 +188,11 @@ class WaveletPair:
         self._turbulence = self._turbulence_of(self._coarse, self._scene, self._frame, self._settings)
         self._turbulence.restore(state)
 
-    def advance(self) -> Pair:
+    def advance(self) -> SimulatedPair:
         """Advance by one frame, and return it. Raises SolverError if a solve fails."""
         self.warm_up()
         fine = self._turbulence.frame(self._frame, ("velocity",))
-        return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
+        return SimulatedPair(filtered(fine, self._factor).numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
         """The seed of the eddies."""

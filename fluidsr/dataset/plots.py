@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
 
+from fluidsr.choices import Split
 from fluidsr.dataset.store import Simulation, Store
 
 # Words are counted, numbers are spread over a scale. The unit of speeds is coarse cells per frame.
@@ -125,7 +126,7 @@ def plot_pairs(store: Store) -> bytes | None:
     """
     from matplotlib.figure import Figure
 
-    splits = [(name, store.simulations(name)[:_PER_SPLIT]) for name in ("train", "validation", "test")]
+    splits = [(name, store.simulations(name)[:_PER_SPLIT]) for name in get_args(Split)]
     selected = [(name, simulation) for name, simulations in splits for simulation in simulations]
     if not selected:
         return None

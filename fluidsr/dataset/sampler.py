@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
+from typing import get_args
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from fluidsr.choices import Augmentation
 from fluidsr.dataset.addresses import Address
 from fluidsr.dataset.augmentation import fitting_affine, identity, symmetries
 from fluidsr.dataset.coarse_sides import FilteredSide
@@ -22,7 +24,7 @@ from fluidsr.dataset.store import ConcatStore, Store
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
-AUGMENTATIONS = ("none", "symmetries", "affine")
+AUGMENTATIONS = get_args(Augmentation)
 _SHORT_HISTORY = 1 / 3  # fraction of patches that lack some of their history
 _ATTEMPTS = 16  # frames tried for a patch before the densest position found is taken
 

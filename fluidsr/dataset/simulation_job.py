@@ -58,7 +58,7 @@ class Outcome:
     failed: str | None = None
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """Raised by a report to end a simulation early; its partial files are removed."""
 
 

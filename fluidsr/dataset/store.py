@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluidsr.dataset.addresses import Address, Remote, exists, locate, size
-from fluidsr.dataset.layout import OPTIONAL, REQUIRED, axes_of, simulation_name
+from fluidsr.dataset.layout import FIELDS, OPTIONAL, REQUIRED, axes_of, simulation_name
 from fluidsr.dataset.source import DATA_SOURCES, DataSource, PairedSimulation
 from fluidsr.dataset.zarr_groups import (
     REGENERATE,
@@ -29,7 +29,6 @@ from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
 
 _MOST_CELLS = 2**31
-_FIELDS = ("density", "velocity", "temperature", "solid")
 
 
 class _Attributes(BaseModel):
@@ -87,7 +86,7 @@ class Simulation:
 
         Raises DatasetError if it is damaged or missing.
         """
-        return self._frame("low", index, _FIELDS)
+        return self._frame("low", index, FIELDS)
 
     @property
     def has_reference(self) -> bool:
@@ -102,7 +101,7 @@ class Simulation:
         if not self.has_reference:
             remedy = "give a dataset made with `pairs` closure"
             raise DatasetError(str(self.path), "has no fine state on coarse cells", remedy)
-        return self._frame("reference", index, _FIELDS)
+        return self._frame("reference", index, FIELDS)
 
     def fine(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
         """The fine frame, float32 NumPy (stored as float16): density, and those of `fields` (velocity, temperature,
@@ -125,7 +124,7 @@ class Simulation:
     def _frame(self, side: str, index: int, fields: Sequence[str]) -> Frame:
         arrays: dict[str, Any] = {
             name: self._read(f"{side}_{name}", index).astype(np.float32, copy=False)
-            for name in _FIELDS
+            for name in FIELDS
             if name in fields and f"{side}_{name}" in self._arrays
         }
         arrays["others"] = {"solid": arrays.pop("solid")} if "solid" in arrays else {}

@@ -16,7 +16,7 @@ from queue import Empty
 from typing import Any
 
 from fluidsr.cluster import alone, as_run_errors, limit_threads
-from fluidsr.dataset.simulation_job import Outcome, SimulationJob, Stopped, simulate
+from fluidsr.dataset.simulation_job import Cancelled, Outcome, SimulationJob, simulate
 from fluidsr.dataset.writer import remove_partial
 from fluidsr.errors import FluidsrError, RunError
 
@@ -118,7 +118,7 @@ def _persistently(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
     while True:
         try:
             return simulate(job, report)
-        except (FluidsrError, Stopped):  # a restart would fail in the same way
+        except (FluidsrError, Cancelled):  # a restart would fail in the same way
             raise
         except Exception as error:
             if retries == 0:
@@ -158,11 +158,11 @@ def _die_with_parent() -> None:
 def _simulate_in_worker(job: SimulationJob) -> Outcome:
     def report(event: str) -> None:
         if _stop.is_set():
-            raise Stopped
+            raise Cancelled
         _reports.put((job.name, event))
 
     if _stop.is_set():
-        raise Stopped
+        raise Cancelled
     return _persistently(job, report)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fluidsr.choices import Factor
 from fluidsr.errors import InputError
 from fluidsr.models.fields import ages_of
 
@@ -45,7 +46,7 @@ class Card(BaseModel):
     architecture: str
     hyperparameters: Hyperparameters
     dim: Literal[2, 3]
-    factor: Literal[2, 4, 8]
+    factor: Factor
     receptive_radius: int = Field(ge=0)
     support_radius: int | None = Field(ge=0)
     weights: int = Field(ge=0)

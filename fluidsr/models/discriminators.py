@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,8 @@ from fluidsr.models.generator import count_parameters
 from fluidsr.models.resample import upsample
 from fluidsr.models.warp import Alignment
 
-Norm = Literal["batch", "group", "none", "spectral"]
-Head = Literal["full", "pooled"]
+Norm = Literal["batch", "group", "spectral", "none"]
+Head = Literal["pooled", "full"]
 
 KERNEL = 4
 STRIDES = (2, 2, 2, 1)
@@ -74,14 +74,14 @@ class Discriminator(nn.Module):
         super().__init__()
         if dim not in (2, 3):
             raise ValueError(f"dim {dim} is neither 2 nor 3")
-        if norm not in ("batch", "group", "none", "spectral"):
-            raise ValueError(f"norm '{norm}' is none of batch, group, none, spectral")
+        if norm not in get_args(Norm):
+            raise ValueError(f"norm '{norm}' is none of {', '.join(get_args(Norm))}")
         if tile < SHRINK or tile % SHRINK:
             raise ValueError(f"a tile of {tile} fine cells is not a multiple of {SHRINK}")
         if norm == "group" and any(width % GROUPS for width in widths[1:]):
             raise ValueError(f"widths {widths} are not multiples of the {GROUPS} groups")
-        if head not in ("full", "pooled"):
-            raise ValueError(f"head '{head}' is neither full nor pooled")
+        if head not in get_args(Head):
+            raise ValueError(f"head '{head}' is none of {', '.join(get_args(Head))}")
         self.dim, self.channels_in, self.tile, self.norm, self.head = dim, channels_in, tile, norm, head
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
         constrain: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else _unchanged
@@ -132,7 +132,7 @@ def _unchanged(layer: nn.Module) -> nn.Module:
     return layer
 
 
-View = Literal["raw", "residual"]
+View = Literal["residual", "raw"]
 
 SPATIAL_CHANNELS = 2  # of the input of Ds: the upsampled coarse density, and the fine one
 TEMPORAL_CHANNELS = 3  # of the input of Dt: three frames

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from fluidsr.choices import Factor
 from fluidsr.deprecation import RenamedAttribute
 from fluidsr.models.blocks import CroppedSides, trim
 from fluidsr.models.fields import Inputs
@@ -31,7 +32,7 @@ class GridOptions(_Strict):
     """The grids that a generator maps between."""
 
     dim: Literal[2, 3]
-    factor: Literal[2, 4, 8] = 4
+    factor: Factor = 4
 
 
 class ArchitectureOptions(_Strict):
@@ -73,7 +74,7 @@ class Generator(nn.Module):
     - `with_mask`, if `has_mask`: return the mask as a second channel.
     - `previous [B, 1, *(S * factor)]`, if `reads_previous`: the network's last output, advected to the present, for all
       cells of `coarse`. None and zeros mean that it is unknown.
-    - `style` (`style.Style`), if `latent` is not None. None means the mean style.
+    - `style` (`style.LatentStyle`), if `latent` is not None. None means the mean style.
     """
 
     architecture: ClassVar[str]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from fluidsr.choices import FeatureForm
 from fluidsr.models.fields import typical_density
 from fluidsr.models.resample import upsample
 from fluidsr.models.warp import advect, fine_velocity
@@ -220,7 +220,7 @@ def feature(
     fake: Sequence[Tensor],
     real: Sequence[Tensor],
     weights: Sequence[float],
-    form: Literal["normalised", "published"] = "normalised",
+    form: FeatureForm = "normalised",
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss in feature spaces (thesis, equation 3.7).
 

@@ -125,12 +125,12 @@ class MultiPass(CroppingGenerator):
         coarse = trim(
             coarse, cropped, (available - across - reach, available - along - reach, available - deep - 1)
         )
-        raised = upsample_along(coarse, 4, factor)
-        density = raised[:, :1]
+        upsampled = upsample_along(coarse, 4, factor)
+        density = upsampled[:, :1]
         along_z = [(True, True), (True, True), (False, False)]
         density = F.pad(density, (1, 1)) if cropped is None else repeat_ends(density, along_z, 1)
         before, after = density[..., :-2], density[..., 2:]
-        slices = trim(torch.cat([raised, before, after], 1), cropped, (0, 0, factor))
+        slices = trim(torch.cat([upsampled, before, after], 1), cropped, (0, 0, factor))
         slices = slices.movedim(4, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[:2]
         grown = self._grown if self.second is None else self.stages
@@ -145,13 +145,13 @@ class MultiPass(CroppingGenerator):
         pass, as `_first_pass` returns it."""
         factor, available, margin = self.factor, self.receptive_radius, self.consistency_radius
         along = available - self._first_halo[1] - 1
-        raised = upsample_along(trim(coarse, cropped, (available - margin - 1, along, along)), 2, factor)
-        raised = trim(raised, cropped, (factor, 0, 0)).movedim(2, 1).flatten(0, 1)
+        upsampled = upsample_along(trim(coarse, cropped, (available - margin - 1, along, along)), 2, factor)
+        upsampled = trim(upsampled, cropped, (factor, 0, 0)).movedim(2, 1).flatten(0, 1)
         first = first.movedim(2, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[1:]
         parts = []
         for part in _chunks(len(first), first[0, 0].numel()):
-            fields = trim(upsample(raised[part], factor, "linear"), sides, factor)
+            fields = trim(upsample(upsampled[part], factor, "linear"), sides, factor)
             parts.append(second(torch.cat([first[part], fields], 1), sides, self._grown))
         fine = torch.cat(parts).unflatten(0, (len(coarse), -1)).movedim(1, 2)
         return trim(fine, cropped, (0, *(second.radius(factor) * factor - second.reach,) * 2))

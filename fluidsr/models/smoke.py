@@ -39,7 +39,9 @@ from fluidsr.models.modulation import (
 from fluidsr.models.recurrence import space_to_depth
 from fluidsr.models.resample import upsample
 from fluidsr.models.spectral import fold_spectral_norm, load_folded, normalize_spectrally
-from fluidsr.models.style import LatentCode, LatentOptions, Style
+from fluidsr.models.style import LatentCode, LatentOptions, LatentStyle
+
+Doubling = Literal["balanced", "resized"]
 
 
 class SmokeArchitecture(ArchitectureOptions):
@@ -56,12 +58,12 @@ class SmokeArchitecture(ArchitectureOptions):
     velocity_unit: float = Field(
         default=4.0, gt=0, description="Velocity, in coarse cells per frame, by which the input is divided"
     )
-    rises: Literal["balanced", "resized"] = Field(
+    rises: Doubling = Field(
         default="balanced",
         description="The doublings of the resolution before the last: `balanced`, by sub-pixel convolutions; "
         "`resized`, by interpolation and two convolutions on the finer grid, which favors no phase of the grid",
     )
-    last: Literal["balanced", "resized"] = Field(
+    last: Doubling = Field(
         default="balanced",
         description="The last doubling of the resolution, as for `rises`; `balanced` is cheaper",
     )
@@ -221,7 +223,7 @@ class SmokeGenerator(Generator):
         detail: Tensor | float | None = None,
         with_mask: bool = False,
         previous: Tensor | None = None,
-        style: Style | None = None,
+        style: LatentStyle | None = None,
     ) -> Tensor:
         return self._forward(coarse, None, history, detail, with_mask, previous, style)
 
@@ -233,7 +235,7 @@ class SmokeGenerator(Generator):
         detail: Tensor | float | None = None,
         with_mask: bool = False,
         previous: Tensor | None = None,
-        style: Style | None = None,
+        style: LatentStyle | None = None,
     ) -> Tensor:
         """The output for a tile without its halo of `receptive_radius` coarse cells at the `cropped` sides. At the
         other sides every layer repeats the outermost cells. See `Generator` for the arguments."""
@@ -247,7 +249,7 @@ class SmokeGenerator(Generator):
         detail: Tensor | float | None,
         with_mask: bool,
         previous: Tensor | None,
-        style: Style | None,
+        style: LatentStyle | None,
     ) -> Tensor:
         # At the cropped sides every layer drops the cells that it cannot compute; finally only those that `finish`
         # reads remain.
@@ -271,7 +273,7 @@ class SmokeGenerator(Generator):
         cropped: CroppedSides | None,
         history: Tensor | None,
         previous: Tensor | None,
-        style: Style | None,
+        style: LatentStyle | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The network's correction of cubic upsampling, and its mask, if it has one: `[B, 1, *(S * factor)]` each, with
         a halo of `consistency_radius` coarse cells at the `cropped` sides."""
@@ -325,7 +327,7 @@ class SmokeGenerator(Generator):
         self,
         scale: int,
         history: Tensor | None,
-        style: Style | None,
+        style: LatentStyle | None,
         cropped: CroppedSides | None,
         halo: int,
     ) -> Tensor | None:

@@ -54,7 +54,7 @@ class LatentOptions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Style:
+class LatentStyle:
     """The style of each sample of a batch; B may be 1 for a style that all samples share.
 
     Attributes:
@@ -88,14 +88,14 @@ def style_of(
     frame: int,
     cells: Sequence[Tensor],
     shift: Tensor | None = None,
-) -> Style:
+) -> LatentStyle:
     """The style of `seed` in the frame with the number `frame`.
 
     Args:
         options: of the generator's latent code.
         seed: selects content, motion and noise.
         frame: number of the frame.
-        cells: `[B, n]` for each axis, the indices of the coarse cells (see `Style`).
+        cells: `[B, n]` for each axis, the indices of the coarse cells (see `LatentStyle`).
         shift: `[c]`, is added to the content; content on a sphere is then projected back to it.
     """
     device = cells[0].device
@@ -106,7 +106,7 @@ def style_of(
     motion = _normal(_hashes((seed, _MOTION), frames[:, None], torch.arange(options.motion)[None]))
     held = frame // options.hold if options.hold else 0
     key = _hashes((seed, _SPACE), torch.tensor([held]))
-    return Style(content.to(device)[None], motion.to(device)[None], key.to(device), tuple(cells))
+    return LatentStyle(content.to(device)[None], motion.to(device)[None], key.to(device), tuple(cells))
 
 
 def seeded_content(options: LatentOptions, seed: int) -> Tensor:
@@ -123,7 +123,7 @@ def on_sphere(options: LatentOptions, content: Tensor) -> Tensor:
 
 def drawn_style(
     options: LatentOptions, samples: int, frames: int, shape: Sequence[int], random: torch.Generator
-) -> Style:
+) -> LatentStyle:
     """Random styles of a training batch, one for each of its `samples`, at a random position and time.
 
     Each sample has `frames` consecutive frames of `shape` coarse cells. The B of the result is `samples * frames`.
@@ -138,7 +138,7 @@ def drawn_style(
         for place, n in zip(places, shape, strict=True)
     )
     content = drawn_content(options, samples, frames, random)
-    return Style(content, windows, key.repeat_interleave(frames), cells)
+    return LatentStyle(content, windows, key.repeat_interleave(frames), cells)
 
 
 def drawn_content(options: LatentOptions, samples: int, frames: int, random: torch.Generator) -> Tensor:
@@ -147,34 +147,37 @@ def drawn_content(options: LatentOptions, samples: int, frames: int, random: tor
     return on_sphere(options, content).repeat_interleave(frames, 0)
 
 
-def with_content(style: Style, content: Tensor) -> Style:
+def with_content(style: LatentStyle, content: Tensor) -> LatentStyle:
     """The same motion and noise with another `content [B, c]`."""
     return replace(style, content=content)
 
 
 class LatentCode(nn.Module):
-    """Maps a Style to the code `[B, content + motion]` that modulates the layers. The motion is the state of a gated
-    recurrent unit that starts from zero and reads the noise of WINDOW frames, so it does not depend on others."""
+    """Maps a LatentStyle to the code `[B, content + motion]` that modulates the layers.
+
+    The motion is the state of a gated recurrent unit that starts from zero and reads the noise of WINDOW frames, so
+    it does not depend on others.
+    """
 
     def __init__(self, options: LatentOptions) -> None:
         super().__init__()
         self.options = options
         self.recurrence = nn.GRU(options.motion, options.motion, batch_first=True) if options.motion else None
 
-    def forward(self, style: Style) -> Tensor:
+    def forward(self, style: LatentStyle) -> Tensor:
         if self.recurrence is None:
             return style.content
         state = self.recurrence(style.motion)[1][0]
         return torch.cat([style.content, state.to(style.content.dtype)], 1)
 
-    def neutral(self, coarse: Tensor) -> Style:
+    def neutral(self, coarse: Tensor) -> LatentStyle:
         """The mean style for `coarse [B, C, *S]`: zero content and motion, and the noise of key 0 with cells numbered
         from 0."""
         options, device = self.options, coarse.device
         content = torch.zeros(1, options.content, dtype=coarse.dtype, device=device)
         motion = torch.zeros(1, WINDOW, options.motion, dtype=coarse.dtype, device=device)
         cells = tuple(torch.arange(n, device=device)[None] for n in coarse.shape[2:])
-        return Style(content, motion, torch.zeros(1, dtype=torch.int64, device=device), cells)
+        return LatentStyle(content, motion, torch.zeros(1, dtype=torch.int64, device=device), cells)
 
 
 def _hashes(words: Sequence[int], *numbers: Tensor) -> Tensor:

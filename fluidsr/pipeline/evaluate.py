@@ -18,8 +18,8 @@ from fluidsr.choices import PairKind
 from fluidsr.errors import InputError, SolverError
 from fluidsr.pipeline import provenance
 from fluidsr.pipeline.evaluation_job import (
+    EvaluationJob,
     EvaluationSettings,
-    SimulationJob,
     SimulationResult,
     evaluate_simulation,
     inputs_of,
@@ -108,7 +108,7 @@ def evaluate(
         reports: list[Report] = []
         for kind in settings.pairs:
             jobs = [
-                SimulationJob(kind, n, item.name, judged_frames(item, kind, stride), render=n < pictures)
+                EvaluationJob(kind, n, item.name, judged_frames(item, kind, stride), render=n < pictures)
                 for n, item in enumerate(inputs.recordings(kind))
             ]
             total = sum(job.frames for job in jobs)
@@ -135,7 +135,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _report(
-    jobs: Sequence[SimulationJob],
+    jobs: Sequence[EvaluationJob],
     pictures: int,
     settings: EvaluationSettings,
     scheduler: str | None,
@@ -156,12 +156,12 @@ def _report(
 
 
 def _results(
-    jobs: Sequence[SimulationJob], settings: EvaluationSettings, scheduler: str | None, progress: Progress
-) -> dict[SimulationJob, SimulationResult]:
+    jobs: Sequence[EvaluationJob], settings: EvaluationSettings, scheduler: str | None, progress: Progress
+) -> dict[EvaluationJob, SimulationResult]:
     """The results of the jobs, in their order, without those whose coarse run diverges, which are reported."""
     on_progress = progress.advance if scheduler is None else None
     work = partial(evaluate_simulation, settings=settings, on_progress=on_progress)
-    results: dict[SimulationJob, SimulationResult] = {}
+    results: dict[EvaluationJob, SimulationResult] = {}
     failure: SolverError | None = None
     with closing(cluster.results(work, jobs, scheduler, progress.note, name=lambda job: job.name)) as made:
         for job, result in made:

@@ -101,7 +101,7 @@ def inputs_of(settings: EvaluationSettings) -> EvaluationInputs:
 
 
 @dataclass(frozen=True)
-class SimulationJob:
+class EvaluationJob:
     """A simulation that is to be evaluated, `frames` of it, and rendered, with pairs of one kind: plain values, as the
     settings."""
 
@@ -122,7 +122,7 @@ class SimulationResult:
 
 
 def evaluate_simulation(
-    job: SimulationJob,
+    job: EvaluationJob,
     settings: EvaluationSettings,
     on_progress: Callable[[str, int], None] | None = None,
 ) -> SimulationResult | SolverError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
-from fluidsr.choices import VelocityUnit
+from fluidsr.choices import CellsAt, Factor, Split, VelocityUnit
 from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.error_messages import Problem, Problems
@@ -39,7 +39,7 @@ class ReadSection(Strict):
         default=None, description="Unit of the files' velocity; absent: auto"
     )
     frame_rate: Positive | None = Field(default=None, description="Frames per second of the files")
-    cells_at: Literal["centre", "corner"] | None = Field(
+    cells_at: CellsAt | None = Field(
         default=None,
         description="What the files' positions are of each cell; absent: its center, as VDB and VTK mean",
     )
@@ -70,8 +70,8 @@ class SimulationSpec(ReadSection):
 
     high: _Side = Field(description="The fine side")
     low: _Side | None = Field(default=None, description="The coarse side; absent: filtered from the fine one")
-    factor: Literal[2, 4, 8] | None = Field(default=None, description="Where there is no coarse side")
-    split: Literal["train", "validation", "test"] | None = Field(default=None, description="Absent: chosen")
+    factor: Factor | None = Field(default=None, description="Where there is no coarse side")
+    split: Split | None = Field(default=None, description="Absent: chosen")
     frames: _Frames | None = Field(default=None, description="A count, or a range A-B")
     zero_velocity: Flag = Field(default=False, description="Accept a coarse side without velocity")
 
@@ -79,7 +79,7 @@ class SimulationSpec(ReadSection):
 class PairsFile(ReadSection):
     """All simulations; what is said beside the list holds for those that say nothing else."""
 
-    factor: Literal[2, 4, 8] | None = Field(default=None, description="Where there is no coarse side")
+    factor: Factor | None = Field(default=None, description="Where there is no coarse side")
     frames: _Frames | None = Field(default=None, description="A count, or a range A-B")
     zero_velocity: Flag = Field(default=False, description="Accept coarse sides without velocity")
     simulations: Annotated[tuple[SimulationSpec, ...], Field(min_length=1, max_length=100_000)] = Field(

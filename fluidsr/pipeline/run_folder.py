@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fluidsr.atomic import check_regular, is_unfinished, remove_unfinished, replacing, write_error
+from fluidsr.choices import Axis
 from fluidsr.errors import InputError, RunError
 from fluidsr.ownership import Ownership, exclusively, is_lock
 from fluidsr.pipeline import coarse_exchange, crash, provenance
@@ -66,7 +67,7 @@ class _Record(BaseModel):
     vectors: list[str] | None = None
     whole: list[str] | None = None
     empty: bool | None = None
-    up: Literal["x", "y", "z"] | None = None
+    up: Axis | None = None
     grids: dict[str, str] | None = None
     files: dict[str, _File] | None = None
 
@@ -328,7 +329,7 @@ def _remove_run(path: Path) -> None:
             file.unlink()
 
 
-class _Loader(yaml.SafeLoader):
+class _RunLoader(yaml.SafeLoader):
     """PyYAML's safe loader without aliases, which `run.yaml` never has, and with bounded depth."""
 
     depth = 0
@@ -359,7 +360,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
             with spec.open("rb") as file:
                 raw = file.read(_MOST_SPEC + 1)
             if len(raw) <= _MOST_SPEC:
-                document = yaml.load(raw.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+                document = yaml.load(raw.decode("utf-8"), Loader=_RunLoader)  # noqa: S506 - a SafeLoader
     if not isinstance(document, dict) or not isinstance(document.get("command"), str):
         raise InputError(
             str(spec),

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from fluidsr.choices import Split
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance, validation
 from fluidsr.pipeline.progress import Progress
@@ -205,7 +206,7 @@ def draws_neighbours(recipe: Recipe) -> bool:
 
 def summary(store: Store | DataSource) -> dict[str, Any]:
     """The entry of a dataset in a model card."""
-    counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
+    counts = {split: len(store.simulations(split)) for split in get_args(Split)}
     keys = ("dim", "factor", "resolution", "frames", "pairs", "seed")
     return {
         "name": store.path.name,

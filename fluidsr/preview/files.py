@@ -102,8 +102,8 @@ class MovieWriter:
         self._open = False
         with contextlib.suppress(Exception):  # the encoder may be what failed
             self._stop()
-        with contextlib.suppress(_Abandoned):
-            self._file.__exit__(_Abandoned, _Abandoned(), None)
+        with contextlib.suppress(_Discarded):
+            self._file.__exit__(_Discarded, _Discarded(), None)
 
     def __enter__(self) -> MovieWriter:
         return self
@@ -183,7 +183,7 @@ class MovieWriter:
         return False
 
 
-class _Abandoned(Exception):
+class _Discarded(Exception):
     """Passed to `replacing` to say that the file is not wanted."""
 
 

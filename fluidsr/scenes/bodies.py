@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from fluidsr.choices import Axis
 from fluidsr.scenes.fields import (
-    Axis,
     FileName,
     Flag,
     Integer,
@@ -22,7 +22,7 @@ from fluidsr.scenes.fields import (
 )
 
 
-class Noise(Strict):
+class NoiseSection(Strict):
     """Smooth noise in space and time: everything that a source emits is multiplied by max(0, 1 + strength * noise).
 
     The noise lies within [-1, 1]. It is the same for the same seed at every resolution.
@@ -47,7 +47,7 @@ class Sphere(Strict):
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
 
 
-class Box(Strict):
+class BoxShape(Strict):
     """A box along the axes; in 2-D a rectangle."""
 
     shape: Literal["box"] = Field(description="Kind of shape")
@@ -154,7 +154,7 @@ class Emission(Moving):
         description="Gas release: volume of gas created per volume of the shape and second",
         json_schema_extra=unit("1/s"),
     )
-    noise: Noise | None = Field(
+    noise: NoiseSection | None = Field(
         default=None, description="Noise that modulates the emission; absent: the emission is uniform"
     )
     seconds: tuple[NotNegative, NotNegative] | None = Field(
@@ -168,7 +168,7 @@ class SphereSource(Emission, Sphere):
     """A source in a sphere."""
 
 
-class BoxSource(Emission, Box):
+class BoxSource(Emission, BoxShape):
     """A source in a box."""
 
 
@@ -188,7 +188,7 @@ class SphereObstacle(Moving, Sphere):
     """A solid sphere."""
 
 
-class BoxObstacle(Moving, Box):
+class BoxObstacle(Moving, BoxShape):
     """A solid box."""
 
 
@@ -211,4 +211,4 @@ Obstacle: TypeAlias = Annotated[
     SphereObstacle | BoxObstacle | CylinderObstacle | CapsuleObstacle | MeshObstacle,
     Field(discriminator="shape"),
 ]
-Body: TypeAlias = Sphere | Box | Cylinder | Capsule | Mesh
+Body: TypeAlias = Sphere | BoxShape | Cylinder | Capsule | Mesh

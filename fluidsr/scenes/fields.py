@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -17,8 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-Axis: TypeAlias = Literal["x", "y", "z"]
-Side: TypeAlias = Literal["closed", "open", "periodic"]
+from fluidsr.choices import Boundary
 
 
 class Strict(BaseModel):
@@ -47,11 +46,11 @@ def _one_word(value: tuple[str, str]) -> Any:
 
 
 _SIDE = {"enum": ["closed", "open"], "type": "string"}
-_SIDES = {"enum": ["closed", "open", "periodic"], "type": "string"}
+_SIDES = {"enum": list(get_args(Boundary)), "type": "string"}
 
 # One word for both sides of an axis, or [low, high].
 Sides = Annotated[
-    tuple[Side, Side],
+    tuple[Boundary, Boundary],
     BeforeValidator(_both_sides),
     PlainSerializer(_one_word),
     WithJsonSchema(

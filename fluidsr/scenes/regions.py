@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from fluidsr.choices import MOST_DETAIL
 from fluidsr.frame import Frame
-from fluidsr.scenes.bodies import Box, Capsule, Cylinder, Mesh, Moving, Sphere
+from fluidsr.scenes.bodies import BoxShape, Capsule, Cylinder, Mesh, Moving, Sphere
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.scenes.fields import NotNegative, Number, unit
 from fluidsr.scenes.geometry import bounds, distance
@@ -50,7 +50,7 @@ class SphereRegion(RegionEffect, Sphere):
     """A region in a sphere."""
 
 
-class BoxRegion(RegionEffect, Box):
+class BoxRegion(RegionEffect, BoxShape):
     """A region in a box."""
 
 

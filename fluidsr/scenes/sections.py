@@ -7,10 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fluidsr import defaults
-from fluidsr.choices import Advection, Control, Format, Naming, Preconditioner, StoredPrecision, VelocityUnit
+from fluidsr.choices import (
+    Advection,
+    Axis,
+    Control,
+    Format,
+    Naming,
+    Preconditioner,
+    StoredPrecision,
+    VelocityUnit,
+)
 from fluidsr.scenes.bodies import Obstacle, Source
 from fluidsr.scenes.fields import (
-    Axis,
     FileName,
     Flag,
     GridName,
@@ -144,7 +152,7 @@ class Turbulence(Disturbance):
     )
 
 
-class Combustion(Strict):
+class CombustionSection(Strict):
     """How the fuel of sources burns: at once, or where the temperature is at least `ignition`, into heat, smoke
     and gas.
 
@@ -178,7 +186,7 @@ class Combustion(Strict):
     )
 
 
-class Physics(Strict):
+class PhysicsSection(Strict):
     """Forces, decay and combustion."""
 
     gravity: Annotated[Number, Field(ge=0, le=1000)] = Field(
@@ -207,7 +215,7 @@ class Physics(Strict):
         description="Kinematic viscosity; above 0, air sticks to walls and obstacles",
         json_schema_extra=unit("m²/s"),
     )
-    combustion: Combustion = Field(default=Combustion(), description="How fuel burns")
+    combustion: CombustionSection = Field(default=CombustionSection(), description="How fuel burns")
 
 
 class Pressure(Strict):
@@ -227,7 +235,7 @@ class Pressure(Strict):
     )
 
 
-class Numerics(Strict):
+class NumericsSection(Strict):
     """Numerical methods."""
 
     advection: Advection = Field(
@@ -338,8 +346,8 @@ class Sections(Strict):
     )
     domain: Domain = Field(description="The box that is simulated")
     time: Time = Field(default=Time(), description="Duration, frame rate and substeps")
-    physics: Physics = Field(default=Physics(), description="Forces, decay and combustion")
-    numerics: Numerics = Field(default=Numerics(), description="Numerical methods")
+    physics: PhysicsSection = Field(default=PhysicsSection(), description="Forces, decay and combustion")
+    numerics: NumericsSection = Field(default=NumericsSection(), description="Numerical methods")
     start: Start | None = Field(
         default=None, description="Volume file with the initial state; absent: empty air"
     )

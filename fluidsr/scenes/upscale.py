@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from fluidsr.choices import Factor
 from fluidsr.scenes.fields import FileName, GridName, Integer, Number, Strict
 from fluidsr.scenes.regions import DetailFactor, Regions
 
@@ -66,7 +67,7 @@ class CarryUpscale(Strict):
     """Cubic interpolation plus detail from smoke of an earlier frame, carried along the coarse flow; no network."""
 
     method: Literal["carry"] = Field(description="Method of upsampling")
-    factor: Literal[2, 4, 8] = Field(default=4, description="Fine cells per coarse cell, along each axis")
+    factor: Factor = Field(default=4, description="Fine cells per coarse cell, along each axis")
     frames: Annotated[Integer, Field(ge=1, le=32)] = Field(
         default=4,
         description="Age of the carried smoke, in frames. A larger age gives finer detail, less accurately placed",

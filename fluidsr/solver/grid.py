@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from fluidsr.choices import Boundary
 from fluidsr.errors import InputError
 
-FACES = ("closed", "open", "periodic")
+FACES = get_args(Boundary)
 # How a field continues beyond an end of an axis: as its mirror image (zero gradient at the end), as the negative of it
 # (zero value at the end), or from the other end of the axis.
 EVEN, ODD, WRAPPED = 0, 1, 2

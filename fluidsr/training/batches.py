@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fluidsr.models import losses
 from fluidsr.models.batch import PatchBatch
 from fluidsr.models.resample import upsample
-from fluidsr.models.style import LatentOptions, Style, drawn_content, drawn_style, with_content
+from fluidsr.models.style import LatentOptions, LatentStyle, drawn_content, drawn_style, with_content
 from fluidsr.models.warp import Alignment, advect, fine_velocity
 from fluidsr.training.distributed import ProcessGroup
 
@@ -87,7 +87,7 @@ class TrainingBatch:
     ) -> None:
         self.coarse, self.fine, self.history, self.factor = batch.coarse, batch.fine, batch.history, factor
         self.number = batch.number
-        self.style: Style | None = None
+        self.style: LatentStyle | None = None
         if latent is not None:
             assert random is not None, "styles are drawn, and by nothing"
             samples, frames, _, *shape = self.coarse.shape
@@ -198,7 +198,10 @@ class TrainingBatch:
 
 
 def _call_generator(
-    generator: nn.Module, inputs: list[Tensor], previous: Tensor | None = None, style: Style | None = None
+    generator: nn.Module,
+    inputs: list[Tensor],
+    previous: Tensor | None = None,
+    style: LatentStyle | None = None,
 ) -> Tensor:
     """Call the generator. Returns its output, float32, with its mask as a second channel if it has one."""
     options: dict[str, Any] = {"with_mask": True} if getattr(generator, "has_mask", False) else {}

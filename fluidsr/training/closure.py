@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from fluidsr import checkpoints, models
+from fluidsr.choices import Factor, TrainingPrecision
 from fluidsr.errors import ModelError, TrainingError
 from fluidsr.models.closure import Closure, ClosureSample, Correction
 from fluidsr.models.exchange import exchange, open_between
@@ -99,7 +100,7 @@ class ClosureRecipe(Section):
     )
     summary: str = Field(default="", description="One-line summary for the model's card")
     dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
-    factor: Literal[2, 4, 8] = Field(
+    factor: Factor = Field(
         default=4, description="How many times finer the simulations of the training data are"
     )
     network: ClosureNetwork = ClosureNetwork()
@@ -134,9 +135,7 @@ class ClosureRecipe(Section):
         description="Factor on the correction in a simulation; stored in the model's card",
     )
     optimizer: Optimizer = Optimizer()
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Arithmetic of the convolutions"
-    )
+    precision: TrainingPrecision = Field(default="float32", description="Arithmetic of the convolutions")
     steps: int = Field(
         ge=1, description="Number of training steps; the schedule of the learning rate spans them"
     )

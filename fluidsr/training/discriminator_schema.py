@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fluidsr.models.discriminators import EPSILON, SHRINK
+from fluidsr.models.discriminators import EPSILON, SHRINK, Head, Norm, View
 from fluidsr.models.initialization import INIT_DESCRIPTION, Init
 from fluidsr.training.recipe_schema import DiscriminatorName, Rate
 from fluidsr.training.regularization import (
@@ -154,7 +154,7 @@ class Discriminators(Section):
     temporal: TemporalDiscriminator | None = Field(
         default=TemporalDiscriminator(), description="The temporal discriminator Dt; null: none"
     )
-    view: Literal["residual", "raw"] = Field(
+    view: View = Field(
         default="residual",
         description="Input of the discriminators. `residual`: 20 (fine - upsampled coarse), on which they learn "
         "within a hundred steps; `raw`: the density itself, as published",
@@ -164,12 +164,12 @@ class Discriminators(Section):
         description="With `residual`: coarse density below which the input fades to 0, so that the air next to smoke "
         "is not judged, where the smallest speck would reveal a generated frame; 0: no fading",
     )
-    norm: Literal["batch", "group", "spectral", "none"] = Field(
+    norm: Norm = Field(
         default="none",
         description="Normalization inside the discriminators; published: batch. `group` and `batch` hide the "
         "strength of the detail, which distinguishes real from generated frames",
     )
-    head: Literal["pooled", "full"] = Field(
+    head: Head = Field(
         default="pooled",
         description="Input of the last layer: `pooled`, the mean over the patch; `full`, all positions, as published",
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fluidsr.choices import Factor, TrainingPrecision
 from fluidsr.errors import InputError
 from fluidsr.models import MultiPass, SmokeGenerator
 from fluidsr.models.losses import SMALLEST_PATCH
@@ -44,7 +45,7 @@ class Recipe(Section):
     )
     summary: str = Field(default="", description="One-line summary for the model's card")
     dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
-    factor: Literal[2, 4, 8] = Field(default=4, description="Fine cells per coarse cell, along each axis")
+    factor: Factor = Field(default=4, description="Fine cells per coarse cell, along each axis")
     init: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
         default=None,
         description="Start from the weights of this model (shipped name or file) instead of random ones",
@@ -60,7 +61,7 @@ class Recipe(Section):
     )
     losses: Losses = Losses()
     optimizer: GeneratorOptimizer = GeneratorOptimizer()
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: TrainingPrecision = Field(
         default="float32",
         description="`bfloat16` runs the convolutions in bfloat16; weights and losses stay float32",
     )

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from fluidsr.choices import Augmentation, FeatureForm
 from fluidsr.errors import InputError
 from fluidsr.extensions import Registry
 from fluidsr.models.generator import ArchitectureOptions, Generator, GridOptions
@@ -218,7 +219,7 @@ class Patches(Section):
         description="Range of the factor on the density of each sample, drawn uniformly on a logarithmic scale. A "
         "generator that has only seen dense smoke draws mottles into thin smoke",
     )
-    augment: Annotated[Literal["none", "symmetries", "affine"], BeforeValidator(_augmentation)] = Field(
+    augment: Annotated[Augmentation, BeforeValidator(_augmentation)] = Field(
         default="symmetries",
         description="`symmetries`: rotate every patch by right angles and mirror it, exactly; `affine`: rotate it by "
         "any angle and scale it by 0.85 to 1.15, by resampling; `none`. (true is symmetries, false is none.)",
@@ -297,7 +298,7 @@ class Losses(Section):
         description="Difference between the activations of Ds for real and generated frames, per layer (equation "
         "3.7). May be negative",
     )
-    feature_form: Literal["normalised", "published"] = Field(
+    feature_form: FeatureForm = Field(
         default="normalised",
         description="`normalised`: mean over elements; `published`: half the sum, which grows with tile and batch",
     )

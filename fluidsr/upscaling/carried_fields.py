@@ -20,6 +20,7 @@ from torch.nn import functional
 from fluidsr.frame import moves_with_smoke
 from fluidsr.models.blocks import trim
 from fluidsr.models.resample import upsample, upsample_faces
+from fluidsr.upscaling.rest_coordinates import REST_FIELDS
 from fluidsr.upscaling.tiles import Box, tile_of
 from fluidsr.volumes.staggered import FACES
 
@@ -30,7 +31,7 @@ _METHODS = {"velocity": "linear", FACES: "faces", "solid": "linear"}
 # independently would give colors that the frame does not have.
 _COLOR = re.compile(r"cd|colou?r|albedo", re.IGNORECASE)
 _REACH = {"linear": 1, "cubic": CUBIC_REACH, "nearest": 0, "faces": 1}  # coarse cells read around each cell
-_METHODS |= dict.fromkeys(("rest", "rest2", "rest_ratio"), "linear")
+_METHODS |= dict.fromkeys(REST_FIELDS, "linear")
 _LITTLE = 1e-2  # share of the largest density; where density varies by less, the slope over it tends to zero
 _NEIGHBORS = 3  # coarse cells along an edge of the cube in which the slope is fitted
 

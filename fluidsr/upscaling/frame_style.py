@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.models.style import LatentOptions, Style, style_of
+from fluidsr.models.style import LatentOptions, LatentStyle, style_of
 from fluidsr.upscaling.frame_layout import FrameLayout
 from fluidsr.upscaling.tiles import Box
 
@@ -26,9 +26,9 @@ _MOST_SEED = 2**31 - 1
 class FrameStyle:
     """The style of a whole frame, with the indices of all cells of its layout."""
 
-    style: Style
+    style: LatentStyle
 
-    def of(self, boxes: Sequence[Box], device: torch.device) -> Style:
+    def of(self, boxes: Sequence[Box], device: torch.device) -> LatentStyle:
         """The style of a batch of tiles that read `boxes`, all of the same shape, on `device`."""
         cells = tuple(
             torch.cat([numbers[:, box.lo[axis] : box.hi[axis]] for box in boxes]).to(device)

@@ -29,7 +29,7 @@ FineSolid = Callable[[Box], Any]
 
 
 @dataclass(frozen=True)
-class Solids:
+class FrameSolids:
     """The solids of one frame.
 
     Attributes:
@@ -48,7 +48,7 @@ class Solids:
     @classmethod
     def of(
         cls, frame: Frame, factor: int, periodic: Sequence[bool], fine: FineSolid | None = None
-    ) -> Solids | None:
+    ) -> FrameSolids | None:
         """The solids of the field `solid` of `frame`; None if it has no solids. Raises NotFiniteError for a NaN or an
         infinity in the field."""
         if not _has_solids(frame):

@@ -41,7 +41,7 @@ from fluidsr.upscaling.network_input import (
     prepare_input,
     typical_density,
 )
-from fluidsr.upscaling.solids import FineSolid, Solids, continued, on_its_device
+from fluidsr.upscaling.solids import FineSolid, FrameSolids, continued, on_its_device
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
@@ -305,7 +305,7 @@ class Upscaler:
         started = time.perf_counter()
         self._check_dim(frame.dim)
         unit = self._density_unit(frame, whole)
-        solids = Solids.of(frame, self.factor, self.periodic, fine_solid)
+        solids = FrameSolids.of(frame, self.factor, self.periodic, fine_solid)
         frame = continued(frame, self.periodic)
         with_mask = CONFIDENCE in fields and self._gives_confidence(frame)
         others = _other_fields(frame, [name for name in fields if not (with_mask and name == CONFIDENCE)])

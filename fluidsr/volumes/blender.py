@@ -42,7 +42,7 @@ ROTATED = "the domain is rotated: the smoke is placed along the domain's own axe
 
 
 @dataclass(frozen=True)
-class Domain:
+class BlenderDomain:
     """One frame of a domain, from its config file.
 
     `shape`: cells along x, y, z. `cell_size`: m. `corner`: position (m) of the lower corner of the first cell, in the
@@ -57,7 +57,7 @@ class Domain:
     clock: float
 
 
-def domain_of(path: Path) -> Domain | None:
+def domain_of(path: Path) -> BlenderDomain | None:
     """The contents of the config file of the frame whose grids are in `path`; None if there is no valid one."""
     return _read(_config(path, 0))
 
@@ -172,7 +172,7 @@ def _config(path: Path, step: int) -> Path | None:
     return path.absolute().parent.parent / "config" / f"config_{digits}.uni"
 
 
-def _read(config: Path | None) -> Domain | None:
+def _read(config: Path | None) -> BlenderDomain | None:
     if config is None:
         return None
     try:
@@ -208,7 +208,9 @@ def _read(config: Path | None) -> Domain | None:
     size = float(cells[np.argmax(base)])
     rotated = not np.allclose(axes, np.diag(edges), atol=1e-6 * edges.max())
     corner = low * edges if rotated else low * edges + matrix[:3, 3]
-    return Domain(tuple(int(n) for n in shape), size, tuple((corner + first * size).tolist()), rotated, clock)
+    return BlenderDomain(
+        tuple(int(n) for n in shape), size, tuple((corner + first * size).tolist()), rotated, clock
+    )
 
 
 def _factor(resolution: tuple[int, ...] | None, shape: tuple[int, ...]) -> int | None:

@@ -260,7 +260,7 @@ def _source(times: Sequence[float], image: Callable[[int], Any], place: FrameGri
     from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
     from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline as Pipeline
 
-    class Source(VTKPythonAlgorithmBase):
+    class FrameSource(VTKPythonAlgorithmBase):
         failure: Exception | None = None
 
         def __init__(self) -> None:
@@ -294,4 +294,4 @@ def _source(times: Sequence[float], image: Callable[[int], Any], place: FrameGri
             output.GetInformation().Set(vtkDataObject.DATA_TIME_STEP(), times[step])
             return 1
 
-    return Source()
+    return FrameSource()

@@ -284,7 +284,7 @@ def test_what_goes_on_failing_ends_the_run_and_what_diverges_does_not(
 
     from fluidsr.dataset import pairs
 
-    def diverges(self: pairs.FilteredPair) -> pairs.Pair:
+    def diverges(self: pairs.FilteredPair) -> pairs.SimulatedPair:
         calls.append("advance")
         raise SolverError("pressure", "did not converge", "use smaller steps")
 

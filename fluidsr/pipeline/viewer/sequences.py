@@ -19,14 +19,14 @@ SIDES = {"coarse": "coarse", "fine": "frames"}  # of a run, and their folders in
 
 
 @dataclass(frozen=True)
-class Side:
+class PaneFrames:
     """The frames of one pane by their numbers, ascending."""
 
     name: str
     items: dict[int, FrameRef]
 
 
-def sides_of(folder: Path, frames_wanted: str | None = None) -> list[Side]:
+def sides_of(folder: Path, frames_wanted: str | None = None) -> list[PaneFrames]:
     """`coarse` and `fine` of a run that holds both, else the one sequence that `folder` holds.
 
     Raises InputError where there is no folder, no frame in it, or several sequences.
@@ -38,7 +38,7 @@ def sides_of(folder: Path, frames_wanted: str | None = None) -> list[Side]:
         {name: folder / path for name, path in SIDES.items()} if paired else {folder.resolve().name: folder}
     )
     return [
-        Side(name, {item.number: item for item in FrameSequence.of([str(path)], frames_wanted).items})
+        PaneFrames(name, {item.number: item for item in FrameSequence.of([str(path)], frames_wanted).items})
         for name, path in sources.items()
     ]
 

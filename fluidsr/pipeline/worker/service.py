@@ -26,7 +26,7 @@ _CANCEL = getattr(signal, "SIGUSR1", signal.SIGINT)
 
 
 @dataclass(eq=False)
-class Job:
+class QueuedRequest:
     """A request that waits or runs. `client` is whoever sent it, `send` takes its events."""
 
     client: object
@@ -40,9 +40,9 @@ class Service:
     """Takes requests from any thread; the main thread makes it, and does them in `run`."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Job | None] = queue.Queue()
-        self._jobs: list[Job] = []
-        self._running: Job | None = None
+        self._queue: queue.Queue[QueuedRequest | None] = queue.Queue()
+        self._jobs: list[QueuedRequest] = []
+        self._running: QueuedRequest | None = None
         self._lock = threading.Lock()
         self._ends = False
         signal.signal(_CANCEL, self._interrupt)
@@ -62,9 +62,9 @@ class Service:
             _check_protocol(arguments["protocol"])
             send(result_event({"protocol": requests.PROTOCOL}))
         else:
-            self._put(Job(client, request, arguments, send))
+            self._put(QueuedRequest(client, request, arguments, send))
 
-    def _put(self, job: Job) -> None:
+    def _put(self, job: QueuedRequest) -> None:
         with self._lock:
             if any((job.client, job.request.id) == (other.client, other.request.id) for other in self._jobs):
                 raise InputError(
@@ -114,7 +114,7 @@ class Service:
         if self._running is not None and self._running.cancelled:
             raise Stopped
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: QueuedRequest) -> None:
         event: Event = {"event": "cancelled"}
         LOG.info("%s %s", job.request.request, job.request.arguments)
         try:
@@ -136,7 +136,7 @@ class Service:
             self._jobs.remove(job)
         job.send(event)
 
-    def _call(self, job: Job) -> dict[str, Any]:
+    def _call(self, job: QueuedRequest) -> dict[str, Any]:
         with progress.shown_by(lambda _: progress.Events(job.send)):
             return requests.function_of(job.request.request)(**job.arguments)
 

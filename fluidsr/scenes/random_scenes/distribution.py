@@ -36,7 +36,7 @@ from fluidsr.scenes.random_scenes.ranges import (
     Weight,
     WithProbability,
 )
-from fluidsr.scenes.sections import Numerics
+from fluidsr.scenes.sections import NumericsSection
 from fluidsr.scenes.yaml_loader import load_yaml_model
 
 FOLDER = Path(__file__).parents[1] / "distributions"
@@ -181,7 +181,9 @@ class Distribution(Strict):
     time: TimeRange = Field(default=TimeRange(), description="Frame rates and substeps")
     warm_up: WarmUp = Field(default=WarmUp(), description="The frames before the first recorded one")
     physics: PhysicsRange = Field(default=PhysicsRange(), description="The forces")
-    numerics: Numerics = Field(default=Numerics(), description="As in a scene, the same for all scenes")
+    numerics: NumericsSection = Field(
+        default=NumericsSection(), description="As in a scene, the same for all scenes"
+    )
     sources: EmissionRange = Field(default=EmissionRange(), description="What sources emit")
     plume: PlumeRange = Field(default=PlumeRange(), description="Scenes of the kind plume")
     jet: JetRange = Field(default=JetRange(), description="Scenes of the kind jet")

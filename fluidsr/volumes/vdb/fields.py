@@ -206,7 +206,7 @@ class Resampled:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """The fields of a file.
 
     `reference`: the (first) grid of the density. `density`, `others` and `vectors`: the density, further scalar and
@@ -251,7 +251,7 @@ def is_straight(grid: Grid) -> bool:
 
 def find(
     file: VdbFile, density: str | None, velocity: str | None, names_of_fields: Sequence[str] | None
-) -> Layout:
+) -> FileLayout:
     """Find the grids of each field and their positions.
 
     Args:
@@ -308,7 +308,7 @@ def find(
     elif chosen.velocity:
         named["velocity"] = _filled(scalars[chosen.velocity[0]])[0]
     named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
-    return Layout(
+    return FileLayout(
         reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, copied
     )
 

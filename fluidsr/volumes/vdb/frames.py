@@ -18,7 +18,7 @@ from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import GridStyle, Style, Taken
 from fluidsr.volumes.vdb import compression
-from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, is_straight, place
+from fluidsr.volumes.vdb.fields import FileLayout, Placed, Resampled, find, is_straight, place
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import (
     BASE_RESOLUTION,
@@ -218,7 +218,7 @@ def time_of(path: str | os.PathLike[str]) -> float | None:
         return known[0] if known else number(file.metadata, _FILE_TIME)
 
 
-def _values(layout: Layout, low: Index, high: Index, faces: bool) -> dict[str, np.ndarray]:
+def _values(layout: FileLayout, low: Index, high: Index, faces: bool) -> dict[str, np.ndarray]:
     """The fields in the reference's cells from `low` to `high` (exclusive); with `faces` also velocity on faces."""
     values_by_field = {"density": layout.density.read(low, high)}
     values_by_field |= {name: part.read(low, high) for name, part in layout.others.items()}
@@ -229,7 +229,7 @@ def _values(layout: Layout, low: Index, high: Index, faces: bool) -> dict[str, n
     return values_by_field | {name: part.read(low, high) for name, part in layout.vectors.items()}
 
 
-def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken:
+def take_window(file: VdbFile, layout: FileLayout, low: Index, high: Index) -> Taken:
     """The reference's cells from `low` to `high` (exclusive) as a separate frame at its position.
 
     A velocity on faces is also given on faces, as the field `staggered.FACES`.
@@ -247,7 +247,7 @@ def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken
     return Taken(frame, notes=tuple(layout.notes), style=_style(file, layout), up=up, has_rate=has_rate)
 
 
-def _style(file: VdbFile, layout: Layout) -> Style:
+def _style(file: VdbFile, layout: FileLayout) -> Style:
     """The properties of the file that a VDB made from the frame keeps. Position, time and statistics are written
     anew.
     """
@@ -320,7 +320,7 @@ def _recorded_box(density: Grid) -> tuple[Index, Index] | None:
     return low, three([a + n for a, n in zip(low, shape, strict=True)], 0)
 
 
-def box_of(layout: Layout) -> tuple[Index, Index] | None:
+def box_of(layout: FileLayout) -> tuple[Index, Index] | None:
     """The smallest box around the recorded box of the density and the active voxels of all parts on its voxels; None if
     there are none.
     """
@@ -344,7 +344,7 @@ _STRAYS = 1e-2  # of the active voxels; if all groups together have more, the sm
 _MOST_BLOCKS = 1 << 22  # into which a box is divided to find connected parts
 
 
-def without_strays(layout: Layout) -> tuple[tuple[Index, Index], int] | None:
+def without_strays(layout: FileLayout) -> tuple[tuple[Index, Index], int] | None:
     """The box of the density's active voxels without the few that lie far away from all others, and the number of
     those.
 

@@ -24,7 +24,7 @@ from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class TreeLocation:
     """The position of a tree in the file.
 
     Its topology begins at byte `start`, its buffers at `buffers` (None: directly after the topology); both end before
@@ -111,7 +111,7 @@ class Grid:
     flags: int
     size: int
     parent: str
-    _source: Source = field(repr=False)
+    _source: TreeLocation = field(repr=False)
     frustum: bool = False
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from fluidsr.volumes.info import GridInfo, VolumeInfo
 from fluidsr.volumes.vdb import compression
-from fluidsr.volumes.vdb.grid import Grid, Source
+from fluidsr.volumes.vdb.grid import Grid, TreeLocation
 from fluidsr.volumes.vdb.metadata import DIM, DT, TIME, number
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
 
@@ -26,7 +26,7 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 def _describe_file(file: VdbFile) -> VolumeInfo:
     notes = [grid.metadata for grid in file.grids]
-    ranges: dict[Source, _Range] = {}  # by tree, since instances share trees
+    ranges: dict[TreeLocation, _Range] = {}  # by tree, since instances share trees
 
     def first(key: str) -> float | None:
         return next((value for note in notes if (value := number(note, key)) is not None), None)
@@ -44,7 +44,7 @@ def _describe_file(file: VdbFile) -> VolumeInfo:
     )
 
 
-def _describe(grid: Grid, ranges: dict[Source, _Range]) -> GridInfo:
+def _describe(grid: Grid, ranges: dict[TreeLocation, _Range]) -> GridInfo:
     common: dict[str, Any] = {
         "name": grid.name,
         "type": grid.type,

@@ -21,7 +21,7 @@ from fluidsr.atomic import check_regular
 from fluidsr.errors import VolumeError
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.binary import Cursor, Data
-from fluidsr.volumes.vdb.grid import Grid, Source
+from fluidsr.volumes.vdb.grid import Grid, TreeLocation
 from fluidsr.volumes.vdb.metadata import read_metadata
 from fluidsr.volumes.vdb.transform import FRUSTUM, read_transform
 from fluidsr.volumes.vdb.tree import Index
@@ -144,7 +144,7 @@ def _read_grid(
             f"grid {name!r} ({kind}) is not supported, and cannot be skipped in a file written as a stream",
             "save the file again with grid offsets, or without that grid",
         )
-    source = Source(
+    source = TreeLocation(
         cursor.where,
         cursor.data,
         version,

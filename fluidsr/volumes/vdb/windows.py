@@ -16,7 +16,7 @@ import numpy as np
 from fluidsr.errors import InputError
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.volumes.units import Taken
-from fluidsr.volumes.vdb.fields import Joined, Layout, Part, Placed
+from fluidsr.volumes.vdb.fields import FileLayout, Joined, Part, Placed
 from fluidsr.volumes.vdb.fields import find as find_fields
 from fluidsr.volumes.vdb.fields import place as place_of
 from fluidsr.volumes.vdb.frames import box_of, open_frame, take_window
@@ -32,7 +32,7 @@ class Windows:
     """An open file as one frame: `place` is its whole box; blocks and windows are given in cells of it."""
 
     file: VdbFile
-    layout: Layout
+    layout: FileLayout
     low: Index
     place: FrameGrid
 
@@ -157,7 +157,7 @@ def open_windows(
         yield None if min(shape) < 2 else Windows(file, layout, index_of(low), FrameGrid(shape, size, origin))
 
 
-def _parts(layout: Layout) -> list[Part]:
+def _parts(layout: FileLayout) -> list[Part]:
     return [layout.density, *layout.velocity, *layout.others.values(), *layout.vectors.values()]
 
 
