@@ -64,10 +64,13 @@ def evaluate(
         output: folder of the report; `runs/evaluate_MODEL` by default.
         split: of the dataset, or `all`.
         pairs: kinds of pairs (see `dataset.CoarseSide`). There is a report for each kind; the first contains the
-        others. closure: corrector of coarse runs: a name, a path, `none`, or `auto` for the shipped one that fits.
-        device: torch device. stride: evaluate every `stride`-th frame. pictures: number of simulations of each kind
-        that are rendered. metrics: metrics of other packages, by name or as `module:Class`. scheduler: address of a
-        dask scheduler whose workers evaluate the simulations; None: this process does. The
+            others.
+        closure: corrector of coarse runs: a name, a path, `none`, or `auto` for the shipped one that fits.
+        device: torch device.
+        stride: evaluate every `stride`-th frame.
+        pictures: number of simulations of each kind that are rendered.
+        metrics: metrics of other packages, by name or as `module:Class`.
+        scheduler: address of a dask scheduler whose workers evaluate the simulations; None: this process does. The
             report is the same except for the seconds.
         overwrite: replace a report in the folder.
         quiet: show no progress.
