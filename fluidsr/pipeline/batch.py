@@ -49,11 +49,21 @@ def simulate_batch(
     overwrite: bool,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """Run each of `jobs` into `parent/NAME`; those of an interrupted batch are resumed. Returns what became of each:
-    `scene`, `output`, `frames` and `seconds`, or `error` where it failed.
+    """Run several jobs, one after the other. Returns a record for each: `scene`, `output`, `frames` and `seconds`, or
+    `error` if it failed.
 
-    The same lines are appended to `parent/batch.jsonl`. Raises InputError before anything is computed where two scenes
-    have one name, and RunError at the end where one failed.
+    The same call again resumes an interrupted batch.
+
+    Args:
+        jobs: the simulations.
+        parent: folder of the batch; a job writes to `parent/NAME`, after its scene.
+        preview: render `preview.png` and `preview.mp4` of each run.
+        scheduler: address of a dask scheduler, as for `simulate`.
+        overwrite: replace earlier runs.
+        quiet: show no progress.
+
+    On return the records are also appended to `parent/batch.jsonl`. Raises InputError, before anything is computed, if
+    two scenes have the same name; RunError at the end if a job has failed.
     """
     names = [job.scene.name for job in jobs]
     for name in names:

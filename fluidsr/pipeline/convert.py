@@ -56,13 +56,24 @@ def convert(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Write every frame of `inputs` into `output/frames/` in each of the formats. Returns the folder.
+    """Write the frames of `inputs` in other formats. Returns the folder of the results.
 
-    The work is done here, or by the workers of the dask `scheduler`; the files are the same.
-    With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`;
-    `vtkhdf` is one file, `output/NAME.vtkhdf`, of all frames in the box that holds them all. The same call again
-    resumes it where it stopped. Raises InputError for inputs that do not exist or lack a field, and for frames that the
-    format cannot hold.
+    The same call again resumes an interrupted run.
+
+    Args:
+        inputs: files, folders or patterns.
+        output: the folder; `runs/NAME_converted` by default.
+        settings: options of the conversion.
+        frames_wanted: which frames, as text (see `frame_numbers`); None: all.
+        scheduler: address of a dask scheduler whose workers convert the frames; None: this process does. The files are
+            the same.
+        overwrite: replace an earlier run in the folder.
+        quiet: show no progress.
+
+    On return the frames are in `output/frames/`, velocity in m/s. For the format `vti`, `output/NAME.pvd` lists them
+    with their times; for `vdb`, the USD layer `output/NAME.usda` does. `vtkhdf` is a single file, `output/NAME.vtkhdf`,
+    of all frames in the box around all of them. Raises InputError for inputs that do not exist or lack a field, and for
+    frames that a format cannot hold.
     """
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_converted"

@@ -40,7 +40,15 @@ class EvaluatedMethods:
     def of(
         cls, upscalers: Mapping[str, Upscaler], dim: int, factor: int, device: str, *, wavelet: bool
     ) -> EvaluatedMethods:
-        """Made from the models in `upscalers`, by name; the first is the one under evaluation."""
+        """The methods to compare.
+
+        Args:
+            upscalers: the models by name; the first is evaluated.
+            dim: of the simulations.
+            factor: fine cells along a coarse one.
+            device: torch device of carried smoke and wavelet turbulence.
+            wavelet: compare with wavelet turbulence, too; the simulations then need their scenes.
+        """
         from fluidsr import evaluation, upscaling
         from fluidsr.models.carry import carry_model
 
@@ -48,17 +56,17 @@ class EvaluatedMethods:
         name, *others = upscalers
         loaded = {"carry": carry, **{key: upscalers[key] for key in (*others, name)}}
         operations = evaluation.multiply_adds(dim, factor)
-        operations |= {key: each.card.multiply_adds for key, each in loaded.items()}
+        operations |= {key: upscaler.card.multiply_adds for key, upscaler in loaded.items()}
 
         def start(simulation: Any, first: Frame) -> WaveletRun:
             return WaveletRun(simulation.scene, first, factor, device)
 
-        recurrent = {key: each for key, each in loaded.items() if each.reads_previous}
-        single = {key: each for key, each in loaded.items() if key not in recurrent}
-        functions = {key: partial(_upsampled, each) for key, each in single.items()}
-        past = max(each.past for each in single.values())
+        recurrent = {key: upscaler for key, upscaler in loaded.items() if upscaler.reads_previous}
+        single = {key: upscaler for key, upscaler in loaded.items() if key not in recurrent}
+        functions = {key: partial(_upsampled, upscaler) for key, upscaler in single.items()}
+        past = max(upscaler.past for upscaler in single.values())
         runs: dict[str, Callable[[Any, Frame], Run]] = {"wavelet": start} if wavelet else {}
-        runs |= {key: partial(RecurrentRun.start, each) for key, each in recurrent.items()}
+        runs |= {key: partial(RecurrentRun.start, upscaler) for key, upscaler in recurrent.items()}
         return cls(name, {**evaluation.baselines(factor), **functions}, runs, operations, past)
 
     @property
@@ -77,7 +85,17 @@ class EvaluatedMethods:
         added: Sequence[Metric] = (),
         on_progress: Callable[[str, int], None] | None = None,
     ) -> Report:
-        """The report on `recordings`, whose pairs are of that `kind`, from the fraction `first` of their frames on."""
+        """The report on some recordings.
+
+        Args:
+            recordings: the simulations.
+            kind: of their pairs.
+            stride: evaluate every `stride`-th frame.
+            first: share of the frames of a simulation, from 0 to 1, that are left out at its beginning.
+            about: further entries of the report.
+            added: metrics of other packages.
+            on_progress: called as `on_progress(message, frames)` after each pair.
+        """
         from fluidsr import evaluation
 
         return evaluation.evaluate(

@@ -189,9 +189,8 @@ def _fit_patches(data: dict[str, Any], store: ConcatStore) -> Iterator[str]:
     """Adapt the patches in the recipe `data`, in place, to the pairs in `store`. Yields notes for the user."""
     patches = data["patches"]
     if patches["augment"] == "none":
-        patches["augment"] = (
-            "symmetries"  # not `affine`: scaling changes the filter between the sides of a pair
-        )
+        # Not `affine`: scaling changes the filter between the two sides of a pair.
+        patches["augment"] = "symmetries"
     # Train on the given coarse sides only; the parent's recipe may also use other coarse sides of closure pairs.
     patches |= {"filtered": 0.0, "reached": None}
     smallest = min(min(simulation.coarse_shape) for simulation in store.simulations())

@@ -201,9 +201,8 @@ class _Gathered:
         window: tuple[Any, ...] = (Ellipsis, *(slice(a, a + n) for a, n in zip(low, size, strict=True)))
         lead = values.shape[: -len(low)]
         shape = (*lead, *self._shape)
-        if (
-            self.arrays[name].shape != shape
-        ):  # a vector may have three components in 2-D; the first block shows it
+        # A vector may have three components in 2-D, which only its first block shows.
+        if self.arrays[name].shape != shape:
             self.arrays[name] = np.zeros(shape, np.float32)
         self.arrays[name][window] = values
 

@@ -122,7 +122,7 @@ class TrainJob:
                 device=self.device,
                 seed=self.seed,
                 data={
-                    "sets": [summary(each) for each in store.stores],
+                    "sets": [summary(part) for part in store.stores],
                     **({"chosen": choice.about()} if choice else {}),
                 },
                 commit=provenance.commit(),
@@ -140,7 +140,16 @@ def sources(
     note: Callable[[str], None],
     middles: Mapping[Address, Sequence[int]] | None = None,
 ) -> Sources:
-    """Samplers of one split, or of the frames `middles`, as the recipe wants them; `stack` closes them."""
+    """The samplers of a split, with the patches of the job's recipe.
+
+    Args:
+        store: the datasets.
+        split: `train` or `validation`.
+        job: the training.
+        stack: closes the samplers.
+        note: receives a sentence about each simulation that is left out.
+        middles: the middle frames to sample from, by simulation; None: all frames of the split.
+    """
     from fluidsr import dataset
     from fluidsr.training import Sources
 
