@@ -1,4 +1,4 @@
-"""Several scenes, one after the other: a scene that fails does not stop those after it."""
+"""Simulating several scenes, one after the other. A scene that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ LOG_FILE = "batch.jsonl"
 
 
 def scene_files(scenes: Sequence[str]) -> list[str]:
-    """`scenes` with each folder replaced by the scenes in it, `*.yaml` and `*.yml`, by name. The name of a built-in
-    scene is that scene, also beside a folder of that name, such as a run of it. Raises InputError for a folder without
-    scenes."""
+    """`scenes` with each folder replaced by its scenes, `*.yaml` and `*.yml`, in order of their names.
+
+    The name of a built-in scene means that scene, even if there is a folder of this name, such as a run of it. Raises
+    InputError for a folder without scenes, and for the folder of a run.
+    """
     files: list[str] = []
     for scene in scenes:
         if scene in builtin.names() or not Path(scene).is_dir():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def report_folder(output: Path | None, model: str) -> Path:
-    """Where the report on `model` goes: `output`, or else `runs/evaluate_NAME`. Raises ModelError for no model."""
+    """The folder of the report on `model`: `output`, or else `runs/evaluate_NAME`. Raises ModelError for no model."""
     from fluidsr import models
 
     return output or Path("runs") / f"evaluate_{models.read_card(model).name}"
@@ -144,16 +144,18 @@ def _report(
     scheduler: str | None,
     progress: Progress,
 ) -> Report:
-    """The report on all simulations whose coarse run does not diverge, the first `pictures` of them rendered. Raises
-    SolverError where all diverge."""
+    """The report on all simulations whose coarse run does not diverge; the first `pictures` of these are rendered.
+
+    Raises SolverError if all diverge.
+    """
     results = _results(jobs, settings, scheduler, progress)
-    missing = pictures - sum(job.render for job in results)  # in place of those that diverge
+    missing = pictures - sum(job.render for job in results)  # rendered instead of those that diverged
     more = [replace(job, evaluated=False, render=True) for job in results if not job.render][:missing]
     if more:
         results |= _results(more, settings, scheduler, progress)
     report, *others = [result.report for result in results.values() if result.report is not None]
-    for other in others:
-        report.extend(other)
+    for further in others:
+        report.extend(further)
     report.rendered = [result.rendered for result in results.values() if result.rendered is not None]
     return report
 
@@ -161,7 +163,10 @@ def _report(
 def _results(
     jobs: Sequence[SimulationJob], settings: EvaluationSettings, scheduler: str | None, progress: Progress
 ) -> dict[SimulationJob, SimulationResult]:
-    """The results of the jobs, in their order, without those whose coarse run diverges, which are reported."""
+    """The results of the jobs, in order. Simulations whose coarse run diverges are reported and left out.
+
+    Raises SolverError if all diverge.
+    """
     on_progress = progress.advance if scheduler is None else None
     work = partial(evaluate_simulation, settings=settings, on_progress=on_progress)
     results: dict[SimulationJob, SimulationResult] = {}
@@ -185,5 +190,5 @@ def write_movie(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
     from fluidsr import preview
 
     with preview.MovieWriter(path, fps) as movie:
-        for each in pictures:
-            movie.add(each)
+        for picture in pictures:
+            movie.add(picture)

@@ -26,9 +26,16 @@ _CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
 
 @dataclass(frozen=True)
 class EvaluatedMethods:
-    """The methods beside the model `name`: `functions` upsample a frame with its history, `runs` follow a simulation
-    (wavelet turbulence if the dataset holds scenes, and generators that read their own last fine frame).
-    `multiply_adds` are per fine voxel, where they are known."""
+    """The methods of an evaluation.
+
+    Attributes:
+        name: of the evaluated model.
+        functions: methods that upsample a frame with its history.
+        runs: methods that follow a simulation from its first frame: wavelet turbulence if the dataset has scenes, and
+            generators that read their own last fine frame.
+        multiply_adds: per fine voxel, of the methods for which they are known.
+        past: number of earlier frames that the methods read at most.
+    """
 
     name: str
     functions: Mapping[str, Callable[..., Frame]]
@@ -112,8 +119,8 @@ class EvaluatedMethods:
         )
 
     def frames_of(self, recording: Recording, first: float) -> Iterator[Mapping[str, Frame]]:
-        """For each frame of a simulation from that share of them on, at most `_MOST_RENDERED`: the coarse frame, each
-        method's, the reference."""
+        """Yield the coarse frame, the frames of all methods and the reference, by name, for at most `_MOST_RENDERED`
+        frames of a simulation. The share `first` of its frames is skipped."""
         from fluidsr import evaluation
 
         pairs = evaluation.pairs_of([recording], 1, self.past, first=first, runs=self.runs)
@@ -125,7 +132,10 @@ class EvaluatedMethods:
 def load_models(
     models: Sequence[str | Path], dim: int, factor: int, data: str, device: str
 ) -> dict[str, Upscaler]:
-    """The models by the names on their cards. Raises ModelError where one does not fit `data`, or two have one name."""
+    """Load models, by the names on their cards. Raises ModelError if one does not fit `data`, or two have one name.
+
+    `dim` and `factor` are those of `data`, the dataset's name in errors.
+    """
     from fluidsr import upscaling
 
     upscalers: dict[str, Upscaler] = {}
@@ -149,13 +159,13 @@ def load_models(
 
 
 def _upsampled(upscaler: Upscaler, frame: Frame, *, history: Sequence[Frame] = (), **options: Any) -> Frame:
-    """Density and velocity alone: other fields are not compared."""
+    """Upsample density and velocity only, because other fields are not compared."""
     fields = () if frame.velocity is None else ("velocity",)
     return upscaler.upsample(frame, history=history, fields=fields, **options)
 
 
 class RecurrentRun:
-    """A generator that reads its own last fine frame: makes every frame from `first` on, each after the one before."""
+    """The run of a generator that reads its own last fine frame: every frame from `first` on is made, in order."""
 
     def __init__(self, upscaler: Upscaler, first: Frame) -> None:
         self._upscaler, self._fine = upscaler, _upsampled(upscaler, first)
@@ -163,7 +173,7 @@ class RecurrentRun:
 
     @classmethod
     def start(cls, upscaler: Upscaler, simulation: object, first: Frame) -> RecurrentRun:
-        """Begin in the first coarse frame of any simulation."""
+        """Begin at the coarse frame `first`. The simulation is not used; the signature is that of `runs`."""
         return cls(upscaler, first)
 
     def advance(self, coarse: Frame) -> None:
@@ -177,8 +187,10 @@ class RecurrentRun:
 
 
 class WaveletRun:
-    """Wavelet turbulence along with recorded coarse frames of `scene`, from `first` on; a solver that is set to each
-    of them says where solids are."""
+    """Wavelet turbulence that follows recorded coarse frames of `scene`, from `first` on.
+
+    A solver is set to each frame, because the turbulence takes the solids from it.
+    """
 
     def __init__(self, scene: Any, first: Frame, factor: int, device: str) -> None:
         from fluidsr.scenes.build import build

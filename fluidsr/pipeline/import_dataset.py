@@ -89,7 +89,7 @@ def scalarflow(
 
 
 def describe(simulations: Sequence[ExternalPair]) -> dict[str, Any]:
-    """The pairs that would be imported; reads the files and writes nothing."""
+    """The pairs that would be imported. Reads the files, writes nothing."""
     from fluidsr.dataset import survey
 
     descriptions: list[dict[str, Any]] = []
@@ -187,7 +187,7 @@ def _simulation(spec: SimulationSpec, pairs: PairsFile) -> ExternalPair:
 
 
 def _read_options(side: SideOfPair, spec: SimulationSpec, pairs: PairsFile) -> dict[str, Any]:
-    """How the files of a side are understood: what it says itself, else its simulation, else the whole file."""
+    """The read options of a side: a key of the side itself, else of its simulation, else of the whole manifest."""
     options: dict[str, Any] = {}
     for key, default in _READ_DEFAULTS.items():
         given = [value for level in (side, spec, pairs) if (value := getattr(level, key)) is not None]
