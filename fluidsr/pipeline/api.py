@@ -1,7 +1,7 @@
 """The commands as functions, for Python: `fluidsr.upsample`, `fluidsr.render`, `fluidsr.evaluate`, `fluidsr.train`.
 
-Arguments are those of the command-line options, by the same names. A notebook shows a bar; elsewhere nothing is
-printed. `quiet` True or False overrides that.
+Arguments have the names of the command-line options. A notebook shows a progress bar; elsewhere nothing is printed.
+`quiet` True or False overrides that.
 """
 
 from __future__ import annotations
@@ -59,18 +59,45 @@ def upsample(
 ) -> Path:
     """Upsample the frames of a volume cache, as `fluidsr upsample` does. Returns the folder of the results.
 
-    All arguments are options of that command, with the same meaning and defaults. Some of them:
+    The same call again resumes an interrupted run.
 
     Args:
         inputs: files, folders or patterns such as `smoke_####.vdb`.
-        output: the folder; the frames are written to `output/frames/`.
+        output: the folder; `runs/NAME_fine` by default.
         model: a shipped name or a path; with several models, each makes a pass.
+        detail: factor on the detail that the model adds to cubic interpolation; 0: none, 1: as trained.
+        detail_mask: volume or sequence with a factor on the detail in each voxel.
+        detail_mask_grid: name of its grid; detected by default.
+        velocity_scale: factor on the velocity that the model reads.
+        regions: YAML file of regions with factors on the detail and the velocity.
+        mask: volume or sequence with a factor on the velocity in each voxel.
+        mask_grid: name of its grid; detected by default.
+        style_seed: seed of the style, for a model with a latent code; 0 by default.
+        style: amounts along directions found by `fluidsr styles`, by their names.
+        styles: file of these directions; by default the file beside the model.
+        passes: number of passes with a single model.
         frames: a count, or a range as text, such as "1-100"; all frames by default.
         formats: by default vdb and vti (only vdb for frames with a large, mostly empty box).
         fields: fields to write besides density; all by default.
-        max_memory: limit for the memory of a tile, bytes.
+        threshold: values of this magnitude or less are written as zero.
+        zero_velocity: upsample frames without velocity as if it were zero; their detail flickers.
+        density_grid: name of the density grid; detected by default.
+        velocity_grid: name of the velocity grid; detected by default.
+        velocity_unit: unit of the velocity in the files; "auto": the usual unit of the program that wrote them.
+        frame_rate: of the input, 1/s; by default as stored in the files, else 24.
+        crop: read only this box, "x0,y0,z0,x1,y1,z1" in m; "auto": the box of the smoke; the whole frame by default.
+        axes: "y-up" or "z-up": rotate the result so that this axis points up; not rotated by default.
+        skip_damaged: leave out frames that cannot be read, and report them.
+        tile: largest edge of a tile, coarse cells; "auto": by `max_memory`.
+        max_memory: limit for the memory of a tile, bytes; 2 GiB on a CPU and half of a GPU's memory by default.
+        precision: of the network, "float32", "bfloat16", "float16" or "auto".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        scheduler: address of a dask.distributed scheduler, whose workers upsample the frames; by default this process
+            does.
+        overwrite: replace an earlier run in the folder.
+        quiet: show no progress; by default it is shown in a notebook only.
 
-    The same call again resumes an interrupted one. Raises InputError for inputs that do not exist or do not fit the
+    On return the frames are in `output/frames/`. Raises InputError for inputs that do not exist or do not fit the
     model.
     """
     from fluidsr.pipeline import upsample as command
@@ -132,13 +159,26 @@ def render(
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Path:
-    """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4, or to what `output` names: a folder
-    of PNGs, or PNGs or EXRs by a pattern such as `smoke_####.exr`.
+    """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4. Returns the path written.
 
-    `flipbook`, as `8x8`, makes one PNG sheet with alpha of that many columns and rows.
-    `camera` sets attributes of `fluidsr.preview.Camera` (`yaw`, `pitch`, `zoom`, `up`); `turntable` is the number of
-    pictures in which the camera goes once around; `extinction` is in 1/m at density 1. Returns the path written. Raises
-    InputError for bad input, and for an existing output without `overwrite`.
+    Args:
+        inputs: files, folders or patterns such as `smoke_####.vdb`.
+        output: a `.png`, `.exr` or `.mp4` file, a folder for PNGs, or a pattern for PNGs or EXRs such as
+            `smoke_####.exr`; by default named after the input.
+        frames: a count, or a range as text, such as "1-100"; all frames by default.
+        fps: frame rate of a movie, 1/s; by default that of the input.
+        width: of a picture, pixels; by default by the shape of the box.
+        height: as `width`.
+        camera: attributes of `fluidsr.preview.Camera` (`yaw`, `pitch`, `zoom`, `up`).
+        turntable: number of pictures in which the camera moves once around.
+        flipbook: columns and rows, as "8x8", of a single PNG sheet with alpha.
+        extinction: of the smoke at density 1, 1/m; by default as of `fluidsr.preview.RenderStyle`.
+        density_grid: name of the density grid; detected by default.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        overwrite: replace an output file that exists.
+        quiet: show no progress; by default it is shown in a notebook only.
+
+    Raises InputError for bad input and, without `overwrite`, for an output file that exists.
     """
     from fluidsr.pipeline import render as command
 
@@ -177,12 +217,26 @@ def evaluate(
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Report:
-    """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does; of several the first,
-    beside the others. Returns the report; of several kinds of `pairs` that of the first, with the others in it.
+    """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does. Returns the report.
 
-    The folder `output` (`runs/evaluate_MODEL` unless given) gets `report.json`, plots, movies and `index.html`;
-    `metrics` of other packages, by name or as `module:Class`, are measured too. Raises InputError for a split without
-    simulations, DatasetError for pairs that cannot be made of the dataset, ModelError where model and dataset do not
+    Args:
+        model: names or paths; the first model is evaluated, the others are compared with it.
+        data: the dataset.
+        output: folder of the report; `runs/evaluate_MODEL` by default.
+        split: of the dataset, or "all".
+        pairs: kinds of pairs. There is a report for each kind; the returned report of the first contains the others.
+        closure: corrector of coarse runs: a name, a path, "none", or "auto" for the shipped corrector that fits.
+        stride: evaluate every `stride`-th frame.
+        pictures: number of simulations of each kind that are rendered.
+        metrics: metrics of other packages, by name or as "module:Class".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        scheduler: address of a dask.distributed scheduler, whose workers evaluate the simulations; by default this
+            process does.
+        overwrite: replace a report in the folder.
+        quiet: show no progress; by default it is shown in a notebook only.
+
+    On return the folder holds `report.json`, plots, movies and `index.html`. Raises InputError for a split without
+    simulations, DatasetError for pairs that cannot be made from the dataset, ModelError if model and dataset do not
     fit.
     """
     from fluidsr.pipeline import evaluate as command
@@ -219,10 +273,24 @@ def train(
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Path:
-    """Train a model by a recipe, a built-in one or a YAML file, as `fluidsr train` does. Returns the model's file.
+    """Train a model, as `fluidsr train` does. Returns the model's file.
 
-    `output` is the folder, `runs/NAME` unless given; the same call again resumes an interrupted training. Raises
-    InputError where recipe and data do not fit or the folder holds another training, TrainingError where the loss is
+    The same call again resumes an interrupted training.
+
+    Args:
+        data: one dataset or several.
+        recipe: a built-in name or a YAML file.
+        output: the folder; `runs/NAME` by default, after the recipe.
+        init: the model whose weights the training starts from; by default as in the recipe.
+        steps: number of steps; by default as in the recipe.
+        minutes: stop after this time; no limit by default.
+        overrides: "KEY=VALUE" texts with dotted keys of the recipe.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        seed: of all random numbers.
+        overwrite: replace a training in the folder.
+        quiet: show no progress; by default it is shown in a notebook only.
+
+    Raises InputError if recipe and data do not fit, or the folder holds another training; TrainingError if the loss is
     not finite.
     """
     from fluidsr.pipeline.training_job import training_job
@@ -241,8 +309,8 @@ def train(
 
 
 def _texts(paths: PathLike | Sequence[PathLike]) -> list[str]:
-    several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    return [os.fspath(path) for path in several]
+    many = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    return [os.fspath(path) for path in many]
 
 
 def _path(path: PathLike | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Several scenes, one after the other: a scene that fails does not stop those after it."""
+"""Simulating several scenes, one after the other. A scene that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ LOG_FILE = "batch.jsonl"
 
 
 def scene_files(scenes: Sequence[str]) -> list[str]:
-    """`scenes` with each folder replaced by the scenes in it, `*.yaml` and `*.yml`, by name. The name of a built-in
-    scene is that scene, also beside a folder of that name, such as a run of it. Raises InputError for a folder without
-    scenes."""
+    """`scenes` with each folder replaced by its scenes, `*.yaml` and `*.yml`, in order of their names.
+
+    The name of a built-in scene means that scene, even if there is a folder of this name, such as a run of it. Raises
+    InputError for a folder without scenes, and for the folder of a run.
+    """
     files: list[str] = []
     for scene in scenes:
         if scene in builtin.names() or not Path(scene).is_dir():
@@ -49,11 +51,21 @@ def simulate_batch(
     overwrite: bool,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """Run each of `jobs` into `parent/NAME`; those of an interrupted batch are resumed. Returns what became of each:
-    `scene`, `output`, `frames` and `seconds`, or `error` where it failed.
+    """Run several jobs, one after the other. Returns a record for each: `scene`, `output`, `frames` and `seconds`, or
+    `error` if it failed.
 
-    The same lines are appended to `parent/batch.jsonl`. Raises InputError before anything is computed where two scenes
-    have one name, and RunError at the end where one failed.
+    The same call again resumes an interrupted batch.
+
+    Args:
+        jobs: the simulations.
+        parent: folder of the batch; a job writes to `parent/NAME`, after its scene.
+        preview: render `preview.png` and `preview.mp4` of each run.
+        scheduler: address of a dask scheduler, as for `simulate`.
+        overwrite: replace earlier runs.
+        quiet: show no progress.
+
+    On return the records are also appended to `parent/batch.jsonl`. Raises InputError, before anything is computed, if
+    two scenes have the same name; RunError at the end if a job has failed.
     """
     names = [job.scene.name for job in jobs]
     for name in names:

@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 class Stateful(Protocol):
     """A part of a run that a checkpoint saves: a solver, an upscale run."""
 
-    def state(self) -> dict[str, torch.Tensor]: ...
+    def state(self) -> dict[str, torch.Tensor]:
+        """The tensors that `restore` needs to continue bit-identically."""
 
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None: ...
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Return to a `state()`. Raises InputError, KeyError or ValueError if it does not fit."""
 
 
 def state_of(parts: Mapping[str, Stateful]) -> dict[str, torch.Tensor]:
-    """The states of all `parts` in one."""
+    """The states of all `parts` in one dictionary, with the keys `part.key`."""
     return {f"{name}.{key}": t for name, part in parts.items() for key, t in part.state().items()}
 
 
 class Checkpoint:
-    """The state after some frame, and the one before it; saved at most every `interval` seconds."""
+    """The file of a run's last saved state; the state before it is kept beside it.
+
+    A state is due every `interval` seconds. `note` receives sentences for the user.
+    """
 
     def __init__(self, path: Path, note: Callable[[str], None], interval: float = 5.0) -> None:
         self.path, self.interval = path, interval
@@ -36,7 +41,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether a state is due; the interval has no effect on the result."""
+        """Whether a state is due; if so, the interval begins again. The interval has no effect on results."""
         if time.monotonic() - self._saved_at < self.interval:
             return False
         self._saved_at = time.monotonic()
@@ -47,9 +52,10 @@ class Checkpoint:
         checkpoints.save(self.path, state, {"frame": number})
 
     def restore(self, parts: Mapping[str, Stateful], before: int) -> int:
-        """Put the newest whole state that lies before frame `before` into `parts`; returns its frame, else 0.
+        """Restore `parts` from the newest usable state of a frame before `before`. Returns this frame; 0 if there is
+        none.
 
-        A damaged one costs time, not the run; the user gets a message.
+        A damaged state is skipped, with a note for the user; the run then begins earlier.
         """
 
         def use(saved: checkpoints.Saved) -> int:
@@ -87,4 +93,5 @@ class Checkpoint:
         return 0
 
     def remove(self) -> None:
+        """Remove the saved states."""
         checkpoints.remove(self.path)

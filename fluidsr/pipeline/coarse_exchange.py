@@ -1,5 +1,7 @@
-"""The coarse frames of a run for the workers of a cluster: exact, in a hidden folder of the run, as long as any worker
-may read them."""
+"""The exchange of coarse frames with the workers of a cluster, through files in a hidden folder of the run.
+
+Frames are stored exactly, and removed as soon as no worker needs them.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,17 @@ _FILE = re.compile(r"\d+\.safetensors")
 
 
 class CoarseExchange:
-    """The folder with those of the run at `root` whose frames are `first` to `last`; travels to any worker."""
+    """The folder of coarse frames of a run at `root` that makes the frames `first` to `last`. Can be sent to workers.
+
+    The range is in the folder's name, because machines of a farm run different ranges in one `root`.
+    """
 
     def __init__(self, root: Path, first: int, last: int) -> None:
         self.folder = root / f"{_NAME}{first}-{last}"
 
     def write(self, number: int, frame: Frame) -> None:
-        """Write all fields of a frame. Raises InputError, RunError."""
+        """Write all fields of a frame, exactly. Raises InputError for a path that cannot be written, RunError for a
+        full disk."""
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -33,7 +39,7 @@ class CoarseExchange:
         checkpoints.save(self._path(number), frame.torch().fields(), place, keep=False)
 
     def read(self, number: int, device: str) -> Frame:
-        """A frame, with its fields on `device`. Raises RunError where it is missing or incomplete."""
+        """Read a frame, with its fields as tensors on `device`. Raises RunError if it is missing or damaged."""
         try:
             saved = checkpoints.read(self._path(number))
         except checkpoints.Damaged as damage:
@@ -43,12 +49,12 @@ class CoarseExchange:
         return Frame(saved.tensors["density"]).with_fields(saved.tensors, **place).torch(device)
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Remove frames that will not be read again."""
+        """Remove frames that no worker will read again."""
         for number in numbers:
             self._path(number).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder and its frames."""
         _remove(self.folder)
 
     def _path(self, number: int) -> Path:
@@ -56,14 +62,14 @@ class CoarseExchange:
 
 
 def remove_all(root: Path) -> None:
-    """Remove what killed runs left for workers in the folder `root`."""
+    """Remove the coarse frames that killed runs have left in the folder `root`."""
     for folder in root.glob(f"{_NAME}*"):
         if folder.is_dir() and not folder.is_symlink():
             _remove(folder)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of coarse frames, but no file that is none of them."""
+    """Remove a folder of coarse frames. Other files, and then the folder, are kept."""
     with suppress(OSError):
         remove_unfinished(folder)
         for file in folder.glob("*.safetensors"):

@@ -35,13 +35,13 @@ _SERIES = "vtkhdf"  # the format that has all frames in one file
 
 @dataclass(frozen=True)
 class ConvertSettings:
-    """The options of a conversion. `fields` are written with the density; empty: all that a frame has."""
+    """The options of a conversion. Plain values, so that they can be sent to workers."""
 
     formats: tuple[str, ...]
     intake: ReadOptions = field(default_factory=ReadOptions)
-    fields: tuple[str, ...] = ()
-    precision: str | None = None  # None: of a VDB its own, else half
-    naming: str | None = None  # None: of a VDB its own names, else houdini
+    fields: tuple[str, ...] = ()  # to write besides density; empty: all
+    precision: str | None = None  # None: as in an input VDB, else half
+    naming: str | None = None  # None: as in an input VDB, else houdini
     threshold: float = 0.0
     skip_damaged: bool = False
 
@@ -56,13 +56,24 @@ def convert(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Write every frame of `inputs` into `output/frames/` in each of the formats. Returns the folder.
+    """Write the frames of `inputs` in other formats. Returns the folder of the results.
 
-    The work is done here, or by the workers of the dask `scheduler`; the files are the same.
-    With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`;
-    `vtkhdf` is one file, `output/NAME.vtkhdf`, of all frames in the box that holds them all. The same call again
-    resumes it where it stopped. Raises InputError for inputs that do not exist or lack a field, and for frames that the
-    format cannot hold.
+    The same call again resumes an interrupted run.
+
+    Args:
+        inputs: files, folders or patterns.
+        output: the folder; `runs/NAME_converted` by default.
+        settings: options of the conversion.
+        frames_wanted: which frames, as text (see `frame_numbers`); None: all.
+        scheduler: address of a dask scheduler whose workers convert the frames; None: this process does. The files are
+            the same.
+        overwrite: replace an earlier run in the folder.
+        quiet: show no progress.
+
+    On return the frames are in `output/frames/`, velocity in m/s. For the format `vti`, `output/NAME.pvd` lists them
+    with their times; for `vdb`, the USD layer `output/NAME.usda` does. `vtkhdf` is a single file, `output/NAME.vtkhdf`,
+    of all frames in the box around all of them. Raises InputError for inputs that do not exist or lack a field, and for
+    frames that a format cannot hold.
     """
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_converted"
@@ -96,7 +107,7 @@ def convert(
             skip_damaged=settings.skip_damaged,
         )
         folder.refresh()
-        for note in _lacking(cache.items, folder) if single else ():  # a series tells what it leaves out
+        for note in _lacking(cache.items, folder) if single else ():  # `_write_series` reports its own fields
             progress.note(note)
     if _SERIES in settings.formats:
         items = [item for item in cache.items if item.number in folder.complete]
@@ -106,7 +117,7 @@ def convert(
 
 
 def _lacking(items: Sequence[FrameRef], folder: RunFolder) -> Iterator[str]:
-    """A sentence for the user about each field that some frames have and others lack; an empty frame lacks nothing."""
+    """Yield a note for the user about each field that only some frames have. Empty frames do not count."""
     filled = [
         (item, record)
         for item in items
@@ -119,7 +130,7 @@ def _lacking(items: Sequence[FrameRef], folder: RunFolder) -> Iterator[str]:
 
 
 def _files(item: FrameRef, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
-    """All that was written of a frame: a .uni file holds one field, and has siblings."""
+    """All files of a frame. A .uni file holds one field, so other fields are in files beside it."""
     files = item.targets(root, formats)
     siblings = [
         beside for file in files if file.suffix == ".uni" for beside in uni.siblings_of(file, fields).values()
@@ -130,7 +141,7 @@ def _files(item: FrameRef, root: Path, formats: Sequence[str], fields: Sequence[
 def _convert_one(
     item: FrameRef, root: Path, settings: ConvertSettings, formats: Sequence[str]
 ) -> dict[str, Any]:
-    """Write one frame; returns its record, with sentences for the user."""
+    """Write one frame. Returns its record for the log."""
     started = time.perf_counter()
     names = ["density", *settings.fields] if settings.fields else None
     by_windows = _by_windows(item, root, settings, formats, names)
@@ -173,7 +184,7 @@ def _convert_one(
 def _by_windows(
     item: FrameRef, root: Path, settings: ConvertSettings, formats: Sequence[str], names: Sequence[str] | None
 ) -> dict[str, Any] | None:
-    """The record of a VDB that is mostly empty and goes into a VDB, block by block; None for any other frame."""
+    """Convert a mostly empty VDB to a VDB, block by block. Returns its record without seconds, None for others."""
     read_options = settings.intake
     if list(formats) != ["vdb"]:
         return None
@@ -221,7 +232,7 @@ def _by_windows(
 
 
 def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
-    """Notes on fields whose names a format does not allow."""
+    """Notes about fields whose names a format does not allow."""
     taken = npz.PLACE if suffix == ".npz" else ()
     new = stored_names([name for name in fields if name != FACES], suffix, taken)
     return [f"{name!r} is written as {word!r}" for name, word in new.items() if name != word]
@@ -230,6 +241,10 @@ def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
 def _write_series(
     root: Path, items: Sequence[FrameRef], folder: RunFolder, settings: ConvertSettings, progress: Progress
 ) -> None:
+    """Write all frames into one .vtkhdf file, with the fields that all of them have.
+
+    Raises InputError if their times do not increase, or the memory does not suffice for a frame.
+    """
     from fluidsr.volumes import vtkhdf
 
     records = [folder.complete[item.number] for item in items]

@@ -27,11 +27,18 @@ _STATE, _SCENE, _REPORT = "state.npz", "scene.yaml", "report.yaml"
 def write(
     root: Path, scene: Scene, last: Frame, number: int, report: AdvanceReport | None, error: SolverError
 ) -> SolverError:
-    """Write `crash/` into the run's folder `root`: frame `number` of `scene` failed with `error`, and `last` is the
-    frame before it, whose `report` is None if it is the start.
+    """Write `crash/` into the folder of a run whose simulation diverged. Returns the error to raise, which names it.
 
-    The scene in it begins with that frame, as `simulate` begins with any volume: with velocity at the cells' centres,
-    so that it continues nearly, not exactly, as the run would have. Returns the error to raise, which names the folder.
+    Args:
+        root: folder of the run.
+        scene: the scene.
+        last: the frame before the failed one.
+        number: of the failed frame.
+        report: of the solver, about the step to `last`; None if `last` is the initial state.
+        error: of the failed frame.
+
+    The scene in `crash/` starts from `last`. Velocity is stored at the cell centers, as in any volume, so it continues
+    nearly, but not exactly, as the run would have. Raises InputError or RunError if the folder cannot be written.
     """
     folder = root / _FOLDER
     last = last.numpy()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def report_folder(output: Path | None, model: str) -> Path:
-    """Where the report on `model` goes: `output`, or else `runs/evaluate_NAME`. Raises ModelError for no model."""
+    """The folder of the report on `model`: `output`, or else `runs/evaluate_NAME`. Raises ModelError for no model."""
     from fluidsr import models
 
     return output or Path("runs") / f"evaluate_{models.read_card(model).name}"
@@ -64,10 +64,13 @@ def evaluate(
         output: folder of the report; `runs/evaluate_MODEL` by default.
         split: of the dataset, or `all`.
         pairs: kinds of pairs (see `dataset.CoarseSide`). There is a report for each kind; the first contains the
-        others. closure: corrector of coarse runs: a name, a path, `none`, or `auto` for the shipped one that fits.
-        device: torch device. stride: evaluate every `stride`-th frame. pictures: number of simulations of each kind
-        that are rendered. metrics: metrics of other packages, by name or as `module:Class`. scheduler: address of a
-        dask scheduler whose workers evaluate the simulations; None: this process does. The
+            others.
+        closure: corrector of coarse runs: a name, a path, `none`, or `auto` for the shipped one that fits.
+        device: torch device.
+        stride: evaluate every `stride`-th frame.
+        pictures: number of simulations of each kind that are rendered.
+        metrics: metrics of other packages, by name or as `module:Class`.
+        scheduler: address of a dask scheduler whose workers evaluate the simulations; None: this process does. The
             report is the same except for the seconds.
         overwrite: replace a report in the folder.
         quiet: show no progress.
@@ -141,16 +144,18 @@ def _report(
     scheduler: str | None,
     progress: Progress,
 ) -> Report:
-    """The report on all simulations whose coarse run does not diverge, the first `pictures` of them rendered. Raises
-    SolverError where all diverge."""
+    """The report on all simulations whose coarse run does not diverge; the first `pictures` of these are rendered.
+
+    Raises SolverError if all diverge.
+    """
     results = _results(jobs, settings, scheduler, progress)
-    missing = pictures - sum(job.render for job in results)  # in place of those that diverge
+    missing = pictures - sum(job.render for job in results)  # rendered instead of those that diverged
     more = [replace(job, evaluated=False, render=True) for job in results if not job.render][:missing]
     if more:
         results |= _results(more, settings, scheduler, progress)
     report, *others = [result.report for result in results.values() if result.report is not None]
-    for other in others:
-        report.extend(other)
+    for further in others:
+        report.extend(further)
     report.rendered = [result.rendered for result in results.values() if result.rendered is not None]
     return report
 
@@ -158,7 +163,10 @@ def _report(
 def _results(
     jobs: Sequence[EvaluationJob], settings: EvaluationSettings, scheduler: str | None, progress: Progress
 ) -> dict[EvaluationJob, SimulationResult]:
-    """The results of the jobs, in their order, without those whose coarse run diverges, which are reported."""
+    """The results of the jobs, in order. Simulations whose coarse run diverges are reported and left out.
+
+    Raises SolverError if all diverge.
+    """
     on_progress = progress.advance if scheduler is None else None
     work = partial(evaluate_simulation, settings=settings, on_progress=on_progress)
     results: dict[EvaluationJob, SimulationResult] = {}
@@ -182,5 +190,5 @@ def write_movie(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
     from fluidsr import preview
 
     with preview.MovieWriter(path, fps) as movie:
-        for each in pictures:
-            movie.add(each)
+        for picture in pictures:
+            movie.add(picture)

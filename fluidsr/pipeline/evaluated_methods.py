@@ -26,9 +26,16 @@ _CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
 
 @dataclass(frozen=True)
 class EvaluatedMethods:
-    """The methods beside the model `name`: `functions` upsample a frame with its history, `runs` follow a simulation
-    (wavelet turbulence if the dataset holds scenes, and generators that read their own last fine frame).
-    `multiply_adds` are per fine voxel, where they are known."""
+    """The methods of an evaluation.
+
+    Attributes:
+        name: of the evaluated model.
+        functions: methods that upsample a frame with its history.
+        runs: methods that follow a simulation from its first frame: wavelet turbulence if the dataset has scenes, and
+            generators that read their own last fine frame.
+        multiply_adds: per fine voxel, of the methods for which they are known.
+        past: number of earlier frames that the methods read at most.
+    """
 
     name: str
     functions: Mapping[str, Callable[..., Frame]]
@@ -40,7 +47,15 @@ class EvaluatedMethods:
     def of(
         cls, upscalers: Mapping[str, Upscaler], dim: int, factor: int, device: str, *, wavelet: bool
     ) -> EvaluatedMethods:
-        """Made from the models in `upscalers`, by name; the first is the one under evaluation."""
+        """The methods to compare.
+
+        Args:
+            upscalers: the models by name; the first is evaluated.
+            dim: of the simulations.
+            factor: fine cells along a coarse one.
+            device: torch device of carried smoke and wavelet turbulence.
+            wavelet: compare with wavelet turbulence, too; the simulations then need their scenes.
+        """
         from fluidsr import evaluation, upscaling
         from fluidsr.models.carry import carry_model
 
@@ -48,17 +63,17 @@ class EvaluatedMethods:
         name, *others = upscalers
         loaded = {"carry": carry, **{key: upscalers[key] for key in (*others, name)}}
         operations = evaluation.multiply_adds(dim, factor)
-        operations |= {key: each.card.multiply_adds for key, each in loaded.items()}
+        operations |= {key: upscaler.card.multiply_adds for key, upscaler in loaded.items()}
 
         def start(simulation: Any, first: Frame) -> WaveletRun:
             return WaveletRun(simulation.scene, first, factor, device)
 
-        recurrent = {key: each for key, each in loaded.items() if each.reads_previous}
-        single = {key: each for key, each in loaded.items() if key not in recurrent}
-        functions = {key: partial(_upsampled, each) for key, each in single.items()}
-        past = max(each.past for each in single.values())
+        recurrent = {key: upscaler for key, upscaler in loaded.items() if upscaler.reads_previous}
+        single = {key: upscaler for key, upscaler in loaded.items() if key not in recurrent}
+        functions = {key: partial(_upsampled, upscaler) for key, upscaler in single.items()}
+        past = max(upscaler.past for upscaler in single.values())
         runs: dict[str, Callable[[Any, Frame], Run]] = {"wavelet": start} if wavelet else {}
-        runs |= {key: partial(RecurrentRun.start, each) for key, each in recurrent.items()}
+        runs |= {key: partial(RecurrentRun.start, upscaler) for key, upscaler in recurrent.items()}
         return cls(name, {**evaluation.baselines(factor), **functions}, runs, operations, past)
 
     @property
@@ -77,7 +92,17 @@ class EvaluatedMethods:
         added: Sequence[Metric] = (),
         on_progress: Callable[[str, int], None] | None = None,
     ) -> Report:
-        """The report on `recordings`, whose pairs are of that `kind`, from the fraction `first` of their frames on."""
+        """The report on some recordings.
+
+        Args:
+            recordings: the simulations.
+            kind: of their pairs.
+            stride: evaluate every `stride`-th frame.
+            first: share of the frames of a simulation, from 0 to 1, that are left out at its beginning.
+            about: further entries of the report.
+            added: metrics of other packages.
+            on_progress: called as `on_progress(message, frames)` after each pair.
+        """
         from fluidsr import evaluation
 
         return evaluation.evaluate(
@@ -94,8 +119,8 @@ class EvaluatedMethods:
         )
 
     def frames_of(self, recording: Recording, first: float) -> Iterator[Mapping[str, Frame]]:
-        """For each frame of a simulation from that share of them on, at most `_MOST_RENDERED`: the coarse frame, each
-        method's, the reference."""
+        """Yield the coarse frame, the frames of all methods and the reference, by name, for at most `_MOST_RENDERED`
+        frames of a simulation. The share `first` of its frames is skipped."""
         from fluidsr import evaluation
 
         pairs = evaluation.pairs_of([recording], 1, self.past, first=first, runs=self.runs)
@@ -107,7 +132,10 @@ class EvaluatedMethods:
 def load_models(
     models: Sequence[str | Path], dim: int, factor: int, data: str, device: str
 ) -> dict[str, Upscaler]:
-    """The models by the names on their cards. Raises ModelError where one does not fit `data`, or two have one name."""
+    """Load models, by the names on their cards. Raises ModelError if one does not fit `data`, or two have one name.
+
+    `dim` and `factor` are those of `data`, the dataset's name in errors.
+    """
     from fluidsr import upscaling
 
     upscalers: dict[str, Upscaler] = {}
@@ -131,13 +159,13 @@ def load_models(
 
 
 def _upsampled(upscaler: Upscaler, frame: Frame, *, history: Sequence[Frame] = (), **options: Any) -> Frame:
-    """Density and velocity alone: other fields are not compared."""
+    """Upsample density and velocity only, because other fields are not compared."""
     fields = () if frame.velocity is None else ("velocity",)
     return upscaler.upsample(frame, history=history, fields=fields, **options)
 
 
 class RecurrentRun:
-    """A generator that reads its own last fine frame: makes every frame from `first` on, each after the one before."""
+    """The run of a generator that reads its own last fine frame: every frame from `first` on is made, in order."""
 
     def __init__(self, upscaler: Upscaler, first: Frame) -> None:
         self._upscaler, self._fine = upscaler, _upsampled(upscaler, first)
@@ -145,7 +173,7 @@ class RecurrentRun:
 
     @classmethod
     def start(cls, upscaler: Upscaler, simulation: object, first: Frame) -> RecurrentRun:
-        """Begin in the first coarse frame of any simulation."""
+        """Begin at the coarse frame `first`. The simulation is not used; the signature is that of `runs`."""
         return cls(upscaler, first)
 
     def advance(self, coarse: Frame) -> None:
@@ -159,8 +187,10 @@ class RecurrentRun:
 
 
 class WaveletRun:
-    """Wavelet turbulence along with recorded coarse frames of `scene`, from `first` on; a solver that is set to each
-    of them says where solids are."""
+    """Wavelet turbulence that follows recorded coarse frames of `scene`, from `first` on.
+
+    A solver is set to each frame, because the turbulence takes the solids from it.
+    """
 
     def __init__(self, scene: Any, first: Frame, factor: int, device: str) -> None:
         from fluidsr.scenes.build import build

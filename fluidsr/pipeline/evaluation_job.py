@@ -1,4 +1,4 @@
-"""The evaluation of one simulation, here or on a worker of a cluster."""
+"""The evaluation of one simulation, in this process or on a worker of a cluster."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ _PICTURE = 270  # pixels along the longer side of a rendering
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """See `evaluate`: plain values, so that they travel to any worker. `run` is of this evaluation alone: a worker that
-    has done an earlier one takes nothing of it."""
+    """The options of `evaluate`. Plain values, so that they can be sent to any worker.
+
+    `run` is unique to this evaluation, so that workers do not reuse the cached inputs of an earlier one.
+    """
 
     models: tuple[str, ...]
     data: str
@@ -43,8 +45,8 @@ class EvaluationSettings:
     run: str = field(default_factory=lambda: uuid4().hex)
 
     def anywhere(self) -> EvaluationSettings:
-        """The same for workers, which may work in another folder. Raises InputError for data that they cannot see,
-        ModelError for models that are missing."""
+        """The same settings for workers, which may have another working directory. Raises InputError for data that they
+        cannot read, ModelError for missing models."""
         from fluidsr import models
         from fluidsr.dataset.addresses import Remote, absolute, locate
 
@@ -61,10 +63,10 @@ class EvaluationSettings:
 
 
 class EvaluationInputs:
-    """The data and the models of an evaluation, opened.
+    """The opened dataset and the loaded models of an evaluation.
 
-    Raises InputError for a split without simulations, DatasetError where other than recorded pairs cannot be made,
-    ModelError where model and data do not fit.
+    Raises InputError for a split without simulations, DatasetError if the pairs cannot be made from the dataset,
+    ModelError if model and data do not fit.
     """
 
     def __init__(self, settings: EvaluationSettings) -> None:
@@ -75,35 +77,43 @@ class EvaluationInputs:
         self.store = dataset.open_source(settings.data)
         dim, factor = self.store.dim, self.store.factor
         upscalers = load_models(settings.models, dim, factor, settings.data, device)
-        self.models = {name: each.card.sha256 for name, each in upscalers.items()}
+        self.models = {name: upscaler.card.sha256 for name, upscaler in upscalers.items()}
         self._simulations = _simulations(self.store, settings.split)
         self.has_runs = bool(RUNS & set(settings.pairs))
         self.corrector = closure_for(settings.closure, dim, factor, device) if self.has_runs else None
         self.drawn_on = device if device in ("cpu", "cuda:0") else "cpu"  # where Taichi can run
-        everything = [each for kind in settings.pairs for each in self.recordings(kind)]
-        wavelet = self.drawn_on == device and all(hasattr(each, "scene") for each in everything)
+        recordings = [recording for kind in settings.pairs for recording in self.recordings(kind)]
+        wavelet = self.drawn_on == device and all(hasattr(recording, "scene") for recording in recordings)
         self.methods = EvaluatedMethods.of(upscalers, dim, factor, device, wavelet=wavelet)
         self.perceptual, self.missing = evaluation.lpips_distance() if settings.render else (None, "")
 
     def recordings(self, kind: PairKind) -> Sequence[Recording]:
-        """All simulations with pairs of that kind; nothing is computed yet."""
+        """All simulations with pairs of one kind. Coarse frames are not computed yet."""
         return sides(self._simulations, kind, self.corrector, self._settings.device)
 
     def recording(self, kind: PairKind, index: int) -> Recording:
-        """One of them, which keeps what it has computed."""
+        """The simulation `index` of `recordings`, which caches its computed frames."""
         return sides(self._simulations[index : index + 1], kind, self.corrector, self._settings.device)[0]
 
 
 @lru_cache(maxsize=1)
 def inputs_of(settings: EvaluationSettings) -> EvaluationInputs:
-    """The inputs, kept for the next simulation of this evaluation; `inputs_of.cache_clear()` forgets them."""
+    """The inputs, cached for the next simulation of the evaluation. `inputs_of.cache_clear()` frees them."""
     return EvaluationInputs(settings)
 
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """A simulation that is to be evaluated, `frames` of it, and rendered, with pairs of one kind: plain values, as the
-    settings."""
+    """A simulation to evaluate or render, with pairs of one kind. Plain values, so that it can be sent to any worker.
+
+    Attributes:
+        kind: of the pairs.
+        index: of the simulation in its split.
+        name: of the simulation.
+        frames: number of frames to evaluate.
+        evaluated: whether to evaluate it.
+        render: whether to render it.
+    """
 
     kind: PairKind
     index: int
@@ -115,7 +125,7 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """The result of a job."""
+    """The result of a job: its report and renderings, each None if not requested."""
 
     report: Report | None
     rendered: Rendered | None
@@ -126,8 +136,10 @@ def evaluate_simulation(
     settings: EvaluationSettings,
     on_progress: Callable[[str, int], None] | None = None,
 ) -> SimulationResult | SolverError:
-    """Judge and render a simulation; the error of a coarse run that diverges. `on_progress(message, frames)` is called
-    after each frame that is evaluated."""
+    """Evaluate and render a simulation. Returns the error, instead of a result, if its coarse run diverges.
+
+    `on_progress(message, frames)` is called after each evaluated frame.
+    """
     inputs = inputs_of(settings)
     recording = inputs.recording(job.kind, job.index)
     failure = divergence_of(recording)
@@ -151,7 +163,7 @@ def evaluate_simulation(
 
 
 def _simulations(store: Store | DataSource, split: str) -> Sequence[PairedSimulation]:
-    """Those of the split, or `all`. Raises InputError where there are none."""
+    """The simulations of a split, or of all for `all`. Raises InputError if there are none."""
     simulations = store.simulations(None if split == "all" else split)
     if not simulations:
         raise InputError(
@@ -161,7 +173,8 @@ def _simulations(store: Store | DataSource, split: str) -> Sequence[PairedSimula
 
 
 def closure_for(name: str, dim: int, factor: int, device: str) -> ClosureModel | None:
-    """The corrector of coarse runs that `name` means. Raises ModelError for one that is missing."""
+    """The corrector of coarse runs: a name, a path, `none`, or `auto` for the shipped one that fits; None if there is
+    none. Raises ModelError for a missing model."""
     from fluidsr import models
 
     if name == AUTOMATIC:
@@ -173,17 +186,20 @@ def closure_for(name: str, dim: int, factor: int, device: str) -> ClosureModel |
 def sides(
     simulations: Sequence[PairedSimulation], kind: PairKind, closure: ClosureModel | None, device: str
 ) -> Sequence[Recording]:
-    """The simulations with coarse frames of that kind; those of other packages, which have recorded ones alone, as they
-    are. Raises DatasetError where there is no making them."""
+    """The simulations with coarse frames of one kind.
+
+    Simulations of other packages, which only have recorded frames, are returned unchanged. Raises DatasetError if the
+    coarse frames cannot be made.
+    """
     from fluidsr.dataset import CoarseSide, Simulation
 
-    if kind == "recorded" and not all(isinstance(each, Simulation) for each in simulations):
+    if kind == "recorded" and not all(isinstance(simulation, Simulation) for simulation in simulations):
         return simulations
-    return [CoarseSide.of(each, kind, closure, device) for each in simulations]
+    return [CoarseSide.of(simulation, kind, closure, device) for simulation in simulations]
 
 
 def divergence_of(recording: Recording) -> SolverError | None:
-    """The error of a coarse run that diverges; None of one that goes through, which is computed then."""
+    """Compute the coarse run of `recording` to its end. Returns the error if it diverges, otherwise None."""
     try:
         recording.coarse(recording.frames - 1)
     except SolverError as error:
@@ -192,7 +208,7 @@ def divergence_of(recording: Recording) -> SolverError | None:
 
 
 def judged_frames(recording: Recording, kind: PairKind, stride: int) -> int:
-    """The number of its frames that are evaluated."""
+    """The number of frames of a simulation that are evaluated."""
     from fluidsr.evaluation import is_evaluated
 
     beginning = 0 if kind == "recorded" else int(WARM_UP * recording.frames)
@@ -206,7 +222,15 @@ def rendered(
     device: str = "cpu",
     perceptual: Callable[[np.ndarray, np.ndarray], float] | None = None,
 ) -> Rendered:
-    """Renderings of consecutive frames, from the share `first` of them on, with LPIPS by `perceptual`."""
+    """Render consecutive frames of a simulation by all methods.
+
+    Args:
+        recording: the simulation.
+        methods: the methods to compare.
+        first: share of the frames, from 0 to 1, that are left out at the beginning.
+        device: to render on.
+        perceptual: the LPIPS distance of two pictures; None: not measured.
+    """
     from fluidsr import evaluation
 
     render = partial(picture, device=device)
@@ -215,7 +239,7 @@ def rendered(
 
 
 def picture(frame: Frame, edge: int = _PICTURE, device: str = "cpu") -> np.ndarray:
-    """The rendering of a frame under the camera that previews have, `edge` pixels along its longer side."""
+    """Render a frame with the default camera, `edge` pixels along the longer side."""
     from fluidsr import preview
 
     width, height = preview.picture_size(frame)

@@ -1,8 +1,9 @@
-"""`fluidsr finetune`: training a model further on a few pairs of the user's own.
+"""`fluidsr finetune`: continues the training of a model on a few pairs from the user.
 
 Few-shot, after Zakharov et al. 2019 ("Few-Shot Adversarial Learning of Realistic Neural Talking Head Models"): all
-weights of the generator are trained further, and those of its discriminators where they were kept. In place of the
-published meta-learning: a small constant rate, an anchor at the first weights, and a stop by held-out frames.
+weights of the generator are trained further, and the weights of its discriminators if they were saved. Instead of the
+published meta-learning it uses a small constant learning rate, a penalty on the distance from the initial weights (the
+anchor), and early stopping by held-out frames.
 """
 
 from __future__ import annotations
@@ -17,28 +18,32 @@ from fluidsr import device as devices
 from fluidsr.errors import InputError, ModelError, SceneError
 from fluidsr.pipeline import import_dataset, import_manifest
 from fluidsr.pipeline.train import TrainJob, draws_neighbours, open_stores
+from fluidsr.training.recipe_schema import WITHOUT_DISCRIMINATOR
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ConcatStore, ExternalPair
     from fluidsr.models import Card
     from fluidsr.training import Recipe
-from fluidsr.training.recipe_schema import WITHOUT_DISCRIMINATOR
 
-STORE = "data.zarr"  # where files are imported to, in the folder of the training
+STORE = "data.zarr"  # dataset of the imported files, in the folder of the training
 STEPS = 400
 _RATE = 2e-4
 _WARMUP = 20  # steps; without a warm-up the first steps of Adam are too large
-_ANCHOR = 1e3  # on a mean over all weights: 1e-3 had no measurable effect (docs/results/finetune.md)
-_VALIDATIONS = 16  # in all steps, if none stops it early
-_PATIENCE = 8
+_ANCHOR = 1e3  # weight of a mean over all weights: 1e-3 had no measurable effect (docs/results/finetune.md)
+_VALIDATIONS = 16  # in a whole training
+_PATIENCE = 8  # validations without improvement before the training stops
 _ADVERSARIAL = ("spatial", "slices", "temporal_adversarial")
 
 
 @dataclass(frozen=True)
 class OwnPairs:
-    """The user's pairs: a dataset, or files of either side with the options of `import-dataset` for them.
+    """The user's pairs: a dataset, or files of both sides.
 
-    Without `low` the coarse sides are filtered from the fine ones.
+    Attributes:
+        data: the dataset; None for files.
+        low: files of the coarse sides, as folders or patterns; empty: the coarse sides are filtered from the fine ones.
+        high: files of the fine sides.
+        read: options of `import-dataset` for the files, by the names of `import_manifest.of_options`.
     """
 
     data: str | None = None
@@ -47,7 +52,7 @@ class OwnPairs:
     read: Mapping[str, Any] | None = None
 
     def check(self) -> None:
-        """Raise InputError unless there is one of the two."""
+        """Raise InputError unless either a dataset or files are given."""
         if self.data is not None and (self.low or self.high):
             raise InputError("data", "a dataset and files are both given", "give `data`, or `low` and `high`")
         if self.data is None and not self.high:
@@ -67,10 +72,22 @@ def finetune_job(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> TrainJob:
-    """The training that finetunes `model` on `count` of the pairs (None: all); files are imported into the folder
-    `output` before.
+    """The job of finetuning `model` on the user's pairs.
 
-    Raises ModelError for a model that cannot be finetuned, InputError where the pairs do not fit it or are too few.
+    Args:
+        model: a shipped name or a path.
+        pairs: the pairs.
+        output: folder of the training. Files are imported into a dataset in it by this call.
+        count: number of pairs to train on; None: all.
+        steps: of the training; None: STEPS.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        seed: of all random numbers.
+        overrides: `KEY=VALUE` texts with dotted keys of the recipe.
+        overwrite: replace an earlier import in the folder.
+        quiet: show no progress of the import.
+
+    Raises ModelError for a model that cannot be finetuned; InputError if `output` holds the model itself, and for pairs
+    that do not fit the model or are too few.
     """
     from fluidsr import models
 
@@ -82,12 +99,11 @@ def finetune_job(
     store = open_stores([data])
     _check_fit(card, store)
     recipe, notes = finetune_recipe(model, card, store, count, steps, overrides)
-    return TrainJob(tuple(each.path for each in store.stores), recipe, devices.resolve(device), seed, notes)
+    return TrainJob(tuple(part.path for part in store.stores), recipe, devices.resolve(device), seed, notes)
 
 
 def describe_files(model: str, pairs: OwnPairs) -> dict[str, Any]:
-    """The pairs that would be imported for `model`; nothing is written and no frame chosen. Raises as
-    `finetune_job`."""
+    """The pairs that `finetune_job` would import for `model`. Writes nothing. Raises as `finetune_job` does."""
     pairs.check()
     card = generator_card(model)
     simulations = _simulations(pairs, card)
@@ -95,7 +111,7 @@ def describe_files(model: str, pairs: OwnPairs) -> dict[str, Any]:
 
 
 def generator_card(model: str) -> Card:
-    """The card of a model that can be finetuned. Raises ModelError for any other."""
+    """The card of a generator. Raises ModelError for a corrector of coarse runs, which cannot be finetuned."""
     from fluidsr import models
     from fluidsr.models import Closure
 
@@ -114,10 +130,18 @@ def finetune_recipe(
     steps: int | None,
     overrides: Sequence[str] = (),
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe of the card, changed to continue from its weights on `count` pairs of the store; and notes for the
-    user.
+    """The recipe that finetunes a model, and notes for the user.
 
-    Raises ModelError where the card's recipe cannot be used, InputError for wrong `overrides` and too few pairs.
+    Args:
+        model: a shipped name or a path.
+        card: of the model. Its recipe is the basis.
+        store: the pairs, whose dimension and factor are the model's.
+        count: number of pairs to train on; None: all.
+        steps: of the training; None: STEPS.
+        overrides: `KEY=VALUE` texts with dotted keys of the recipe.
+
+    The recipe starts from the model's weights and discriminators; without saved discriminators it has no adversarial
+    losses. Raises ModelError if the card's recipe cannot be used; InputError for wrong `overrides` and too few pairs.
     """
     from fluidsr.dataset import choose_pairs
     from fluidsr.scenes import load_yaml_model
@@ -127,7 +151,7 @@ def finetune_recipe(
     base = _base_recipe(model, card)
     data = base.model_dump(mode="json")
     notes = [*_fit_patches(data, store)]
-    data["losses"] |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
+    data["losses"] |= {"anchor": _ANCHOR, "reverse": 0.0}  # `reverse` is a loss for pretraining
     data["optimizer"] |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
     if base.discriminators is not None:
         if problem := _missing_discriminators(model, card):
@@ -151,7 +175,7 @@ def finetune_recipe(
     }
     recipe = load_yaml_model(json.dumps(data), Recipe, overrides, kind="recipe", label="recipe")
     choice = choose_pairs(store, count, neighbours=draws_neighbours(recipe))
-    names = ", ".join(each.path.name for each in store.stores)
+    names = ", ".join(part.path.name for part in store.stores)
     summary = f"{card.name}, finetuned on {choice.count} frame pairs of {names}."
     limits = [*card.limits, *notes]
     if choice.by_time:
@@ -162,17 +186,18 @@ def finetune_recipe(
 
 
 def _fit_patches(data: dict[str, Any], store: ConcatStore) -> Iterator[str]:
-    """Adapt the patches of a recipe's data to the pairs in `store`; notes for the user."""
+    """Adapt the patches in the recipe `data`, in place, to the pairs in `store`. Yields notes for the user."""
     patches = data["patches"]
     if patches["augment"] == "none":
-        patches["augment"] = "symmetries"  # not `affine`: scaled pairs have another filter than the parent's
-    # The given coarse sides alone; the parent may have been trained on other coarse sides of closure pairs, too.
+        # Not `affine`: scaling changes the filter between the two sides of a pair.
+        patches["augment"] = "symmetries"
+    # Train on the given coarse sides only; the parent's recipe may also use other coarse sides of closure pairs.
     patches |= {"filtered": 0.0, "reached": None}
     smallest = min(min(simulation.coarse_shape) for simulation in store.simulations())
     if smallest < patches["tile"]:
         patches["tile"] = max(4, smallest - smallest % 2)
         yield f"patches have {patches['tile']} coarse cells along each edge: the frames are small"
-    if patches["frames"] > 3:  # pairs have one neighbour on either side
+    if patches["frames"] > 3:  # a chosen pair has one neighbor before it and one after it
         patches["frames"] = 3
         temporal = (data["discriminators"] or {}).get("temporal")
         if temporal and temporal["levels"] > 1:
@@ -181,8 +206,10 @@ def _fit_patches(data: dict[str, Any], store: ConcatStore) -> Iterator[str]:
 
 
 def result(model: Path) -> dict[str, Any]:
-    """The result of a finetuning, from the card of its model: figures `before` (None where `patience` is off) and
-    `after` on held-out frames."""
+    """A summary of a finetuning from the card of its `model`.
+
+    `before` and `after` are the metrics on held-out frames; `before` is None if the recipe has no `patience`.
+    """
     from fluidsr import models
 
     card = models.read_card(model)
@@ -198,7 +225,10 @@ def result(model: Path) -> dict[str, Any]:
 
 
 def _base_recipe(model: str, card: Card) -> Recipe:
-    """The recipe of the card, for the network that the card says it has; the defaults where a card has none."""
+    """The recipe in the card, with the network that the card describes; the default recipe if the card has none.
+
+    Raises ModelError if the recipe is not valid.
+    """
     from pydantic import ValidationError
 
     from fluidsr.training import Recipe
@@ -212,7 +242,7 @@ def _base_recipe(model: str, card: Card) -> Recipe:
     stated |= {
         "dim": card.dim,
         "factor": card.factor,
-        "init": model,  # a second pass cannot do without
+        "init": model,  # a recipe of a second pass is not valid without it
         "growing": None,
         "generator": {**options, "architecture": architecture},
     }
@@ -228,26 +258,30 @@ def _base_recipe(model: str, card: Card) -> Recipe:
 
 
 def _missing_discriminators(model: str, card: Card) -> str:
+    """Why the discriminators of a model cannot be used; empty if they were saved."""
     from fluidsr.training.discriminator_file import saved_discriminators
 
     return saved_discriminators(model, card.sha256)[1]
 
 
 def _leave_adversary_out(data: dict[str, Any]) -> None:
-    """Remove discriminators, and losses that need one, from a recipe's data."""
+    """Remove the discriminators, and all losses that need one, from the recipe `data`, in place.
+
+    If no loss remains, the absolute difference becomes the loss.
+    """
     losses = data["losses"]
     data["discriminators"] = None
     losses |= dict.fromkeys(_ADVERSARIAL, 0.0)
     losses["features"] = [0.0] * 4
     if not any(losses[name] for name in WITHOUT_DISCRIMINATOR) and not losses["extra"]:
         losses["absolute"] = 1.0
-    over_time = losses["temporal"] or losses["l2_t"] or losses["extra"]
-    if not over_time:
+    needs_triplets = losses["temporal"] or losses["l2_t"] or losses["extra"]
+    if not needs_triplets:
         data["patches"] |= {"triplets": 0}
 
 
 def _simulations(pairs: OwnPairs, card: Card) -> list[ExternalPair]:
-    """The simulations that the files are of. Raises InputError where one does not fit the model."""
+    """The simulations in the user's files. Raises InputError if one does not fit the model."""
     from fluidsr.dataset import survey
 
     options = dict(pairs.read or {})
@@ -260,25 +294,28 @@ def _simulations(pairs: OwnPairs, card: Card) -> list[ExternalPair]:
     for external in simulations:
         grids = survey(external).grids
         _check_grid(card, external.fine.label, len(grids.coarse.shape), grids.factor)
-    if len(simulations) > 1:  # of a single one later frames are held out
+    if len(simulations) > 1:  # a single simulation has its later frames held out instead
         held_out = range(len(simulations))[2::3] or (len(simulations) - 1,)
         splits = ["validation" if n in held_out else "train" for n in range(len(simulations))]
-        simulations = [replace(each, split=split) for each, split in zip(simulations, splits, strict=True)]
+        simulations = [replace(pair, split=split) for pair, split in zip(simulations, splits, strict=True)]
     return simulations
 
 
 def _import(pairs: OwnPairs, card: Card, output: Path, overwrite: bool, quiet: bool) -> Path:
-    """Import the files into the folder of the training; what is there is kept. Returns the dataset."""
+    """Import the files into the dataset in the folder of the training, and return its path.
+
+    Simulations that are there already are kept. Raises InputError if others are there, unless `overwrite`.
+    """
     from fluidsr.dataset import Store
 
     simulations, path = _simulations(pairs, card), output / STORE
     if path.exists() and not overwrite:
         given = [external.source["high"] for external in simulations]
-        imported = [each.attrs.get("source", {}).get("high") for each in Store.open(path).simulations()]
-        if other := [high for high in imported if high not in given]:
+        imported = [stored.attrs.get("source", {}).get("high") for stored in Store.open(path).simulations()]
+        if foreign := [high for high in imported if high not in given]:
             raise InputError(
                 str(path),
-                f"holds pairs that were made from other files ({other[0]})",
+                f"holds pairs that were made from other files ({foreign[0]})",
                 "use another `output`, or `overwrite`",
             )
     import_dataset.import_dataset(simulations, path, fields=("density",), overwrite=overwrite, quiet=quiet)
@@ -286,6 +323,7 @@ def _import(pairs: OwnPairs, card: Card, output: Path, overwrite: bool, quiet: b
 
 
 def _check_fit(card: Card, store: ConcatStore) -> None:
+    """Raise InputError if pairs have another dimension or factor than the model, or lack a velocity that it reads."""
     _check_grid(card, str(store), store.dim, store.factor)
     if not _reads_velocity(card):
         return

@@ -1,5 +1,4 @@
-"""Frames that do not need one another's results: made one by one, here or on a cluster, each recorded in a run's
-folder."""
+"""Independent frames: each is made in this process or on a cluster, and recorded in the folder of the run."""
 
 from __future__ import annotations
 
@@ -16,20 +15,22 @@ from fluidsr.pipeline.run_folder import RunFolder
 
 
 class FrameJob(Protocol):
-    """A frame that is to be made: plain values, so that it travels to any worker."""
+    """A frame to make. Plain values, so that it can be sent to any worker."""
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """The frame's number in the log of the run."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The frame's name in progress messages and errors."""
 
     @property
     def source(self) -> Path:
-        """The file that what is said about the frame is about."""
+        """The file that messages about the frame name."""
 
     def absolute(self) -> Any:
-        """The same with absolute paths, for processes that work in another folder."""
+        """The same job with absolute paths, for processes with another working directory."""
 
 
 Job = TypeVar("Job", bound=FrameJob)
@@ -46,12 +47,21 @@ def make_frames(
     scheduler: str | None,
     skip_damaged: bool | None = None,
 ) -> None:
-    """Have `work` make the frame of each of `jobs` here, or on the workers of `scheduler`, and record it in `folder`.
+    """Make the frame of each job and record it in `folder`.
 
-    `work` returns the record, with sentences for the user as its `notes`, each of which is shown once; the `files` of
-    the frame have their final names by then. Frames that cannot be read, or are not finite, are left out where
-    `skip_damaged` (None: the caller knows no such option). Raises what `work` raises, the first of those errors where
-    all frames are left out, and as `cluster.results` does.
+    Args:
+        work: makes the frame of a job and returns its record, with sentences for the user under the key `notes`. On
+            return the files of the frame have their final names.
+        jobs: the frames to make.
+        folder: the run.
+        progress: advances by one for each frame; shows each note once.
+        files: the files of a job, given its record.
+        scheduler: address of a dask scheduler whose workers make the frames; None: this process does.
+        skip_damaged: leave out frames that cannot be read or are not finite. None: do not, and do not mention the
+            option in errors, because the command does not have it.
+
+    On return every frame is recorded or, if damaged, reported. Raises the errors of `work` (the first of them if all
+    frames are left out) and of `cluster.results`.
     """
     guarded = partial(unless_damaged, work, bool(skip_damaged))
     made = cluster.results(
@@ -63,7 +73,10 @@ def make_frames(
 
 @contextmanager
 def offering_to_skip(folder: RunFolder, skip_damaged: bool | None) -> Iterator[None]:
-    """Let the error about a damaged frame among good ones name the option that leaves it out, where it is off."""
+    """Add the option `skip_damaged` to the remedy of an error about a damaged frame, if other frames are complete.
+
+    Errors are unchanged if the option is on, or None (the command does not have it).
+    """
     try:
         yield
     except (VolumeError, NotFiniteError) as error:
@@ -80,14 +93,23 @@ def record_frames(
     progress: Progress,
     files: Callable[[Job, Record], Sequence[Path]],
 ) -> None:
-    """Record in `folder` each of `count` frames as it is `made`, with its `files`; report what is left out, and each
-    note once. Raises the first error where all frames are left out."""
+    """Record frames as they are made.
+
+    Args:
+        made: pairs of a job and its record, or the error for which the frame is left out.
+        count: number of frames that `made` yields.
+        folder: the run.
+        progress: reports the frames that are left out, and each note once.
+        files: the files of a job, given its record.
+
+    Raises the first error if all frames are left out.
+    """
     shown: set[str] = set()
     failures: list[InputError] = []
     for job, record in made:
         if isinstance(record, InputError):
             failures.append(record)
-            # Of a field that is not finite, `where` names the file and the field.
+            # The `where` of a NotFiniteError already names the file, and the field as well.
             where = record.where if isinstance(record, NotFiniteError) else job.source
             progress.note(f"{where}: left out: {record.what}")
             continue
@@ -102,7 +124,7 @@ def record_frames(
 
 
 def unless_damaged(work: Callable[[Job], Record], skip_damaged: bool, job: Job) -> Record | InputError:
-    """The record of a frame; where damaged ones are skipped, why that cannot be used."""
+    """The record of a frame or, with `skip_damaged`, the error of a frame that cannot be read or is not finite."""
     try:
         return work(job)
     except (VolumeError, NotFiniteError) as error:

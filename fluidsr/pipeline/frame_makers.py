@@ -1,4 +1,4 @@
-"""The makers of frames: upsampling, writing and drawing the frames of a coarse run in this process or on a cluster."""
+"""Upsampling, writing and drawing the frames of a coarse run, in this process or on a cluster."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from fluidsr.signals import StopRequest
 if TYPE_CHECKING:
     from fluidsr.pipeline.simulate_job import SimulatedFrame, SimulateJob
 
-# Frames that may wait for their files at once: bounds memory, and is enough to keep the writers busy.
+# Frames whose files may be unfinished at once. Bounds the memory, and is enough to keep the writer threads busy.
 _IN_FLIGHT = 3
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A frame whose files are complete: the seconds of its stages, and notes for the user."""
+    """A frame whose files are complete: the seconds that its stages took, and notes for the user."""
 
     seconds: dict[str, float]
     notes: Sequence[str]
@@ -39,37 +39,37 @@ class PendingFrame(Protocol):
     """A frame that is being made."""
 
     def done(self) -> bool:
-        """Whether `finished` would not wait."""
+        """Whether `finished` would return, or raise, at once."""
 
     def finished(self) -> Finished:
-        """Wait until the files are complete under their final names. Raises what prevented that."""
+        """Wait until the files are complete under their final names. Raises the error of an upsampling or a file."""
 
 
 class FrameMaker(Protocol):
-    """Makes the frames of a run from its coarse ones, which come in order."""
+    """Makes the frames of a run from its coarse frames, which arrive in order."""
 
     @property
     def in_flight(self) -> int:
-        """Frames that may be pending at once."""
+        """Number of frames that may be pending at once."""
 
     def make(self, frame: SimulatedFrame) -> PendingFrame:
-        """Start making a frame; the caller does not use its fine frame afterwards."""
+        """Start making a frame. The caller must not use `frame.fine` afterwards."""
 
     def recorded(self, number: int) -> None:
-        """Frame `number` and all before it are recorded, and will not be made again."""
+        """Called when frame `number` and all frames before it are recorded, and will not be made again."""
 
     def settle(self, pending: Sequence[PendingFrame], stop: StopRequest) -> None:
-        """Wait for those that can still be finished; on return nothing is being written."""
+        """Wait for the pending frames that can still be finished. On return no file is being written."""
 
 
 def outputs_of(job: SimulateJob, root: Path, preview: bool) -> RunOutputs:
-    """The writer of the files that `job` makes in the folder `root`."""
+    """The output files of `job` in the folder `root`."""
     run_preview = RunPreview(root, job.scene.domain.up) if preview else None
     return RunOutputs(job.scene, root, run_preview, job.start_frame, job.axes)
 
 
 class FramesHere:
-    """Frames are upsampled here, one after the other, and written by threads."""
+    """Upsamples frames in this process, one after the other; threads write the files."""
 
     in_flight = _IN_FLIGHT
 
@@ -84,9 +84,9 @@ class FramesHere:
         pass
 
     def settle(self, pending: Sequence[Any], stop: StopRequest) -> None:
-        with stop.uninterrupted():  # a second Ctrl-C must not lose frames that the first one kept
+        with stop.uninterrupted():  # a second Ctrl-C must not lose frames that are nearly finished
             for frame in pending:
-                wait(frame.writes)  # all their blocks have been queued
+                wait(frame.writes)  # terminates: `make` has queued all blocks
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class _Writing:
 
 @dataclass(frozen=True)
 class _RunOptions:
-    """What all frames that workers make of a run have in common."""
+    """The options that all frames of a run have in common, sent to workers."""
 
     job: SimulateJob
     root: Path
@@ -112,7 +112,7 @@ class _RunOptions:
 
 
 class FramesOnCluster:
-    """Frames are made by workers, which read the coarse ones in a hidden folder of the run."""
+    """Makes frames on the workers of a cluster, which read the coarse frames from a hidden folder of the run."""
 
     def __init__(self, cluster: Cluster, job: SimulateJob, root: Path, preview: bool) -> None:
         root = root.resolve()
@@ -127,7 +127,7 @@ class FramesOnCluster:
 
     @staticmethod
     def check(method: UpscaleMethod | None) -> None:
-        """Raise InputError for a method whose frames depend on one another."""
+        """Raise InputError for a method whose fine frames depend on earlier fine frames."""
         if method is not None and not isinstance(method, GeneratorMethod):
             problem = f"{method.name} needs the frames in order, and cannot be distributed"
             raise InputError("scheduler", problem, "leave it out, or choose a `model`")
@@ -161,7 +161,7 @@ class FramesOnCluster:
         self._cluster.settle()
 
     def close(self) -> None:
-        """Remove the coarse frames that workers have read."""
+        """Remove the folder of coarse frames."""
         self._exchange.close()
 
 
@@ -178,13 +178,13 @@ class _PendingTask:
 
 
 def _make(frame: tuple[int, int], run: _RunOptions) -> Finished:
-    """On a worker: upsample, write and draw a frame, given its number and how many before it are read."""
+    """Upsample, write and draw a frame, on a worker. `frame`: its number, and how many frames before it are read."""
     (number, past), job = frame, run.job
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
-    *history, coarse = (run.exchange.read(each, job.device) for each in range(number - past, number + 1))
+    *history, coarse = (run.exchange.read(n, job.device) for n in range(number - past, number + 1))
     fine: FineFrame | None = None
     if isinstance(method, GeneratorMethod):
-        fine = method.frame(coarse, number, [moving(each) for each in history])
+        fine = method.frame(coarse, number, [moving(earlier) for earlier in history])
     seconds: dict[str, float] = {}
     outputs = outputs_of(job, run.root, run.preview)
     writes = outputs.write(number, coarse, fine, method.factor if method else 1, seconds)

@@ -12,10 +12,10 @@ _MOST_SHOWN = 60  # characters of a text in a message
 
 
 def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
-    """Frame numbers, from `first`, that `text` asks for, ascending: None is all `total`, `48` the first 48, `10-20` is
-    10 to 20, `1-100x2` every other of them, `1,5,9` these three.
+    """The frame numbers that `text` selects, ascending. The first frame has the number `first`.
 
-    Raises InputError for anything else, and for frames before the first.
+    None selects `total` frames, `48` the first 48, `10-20` the frames 10 to 20, `1-100x2` every second frame of 1 to
+    100, and `1,5,9` these three. Raises InputError for any other text, and for frames before the first.
     """
     if text is None:
         return range(first, first + total)
@@ -33,7 +33,7 @@ def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
 
 
 def count_or_ranges(text: str) -> tuple[int | None, list[range]]:
-    """A count, or ranges of numbers. Raises InputError for text that is neither."""
+    """The count in `text`, or else None and its ranges of numbers. Raises InputError for any other text."""
     if re.fullmatch(r"\d{1,30}", text.strip()):
         count = int(text)
         if not 1 <= count <= MOST_FRAMES:
@@ -60,6 +60,7 @@ def count_or_ranges(text: str) -> tuple[int | None, list[range]]:
 
 
 def lies_in(frame: float, numbers: range) -> bool:
+    """Whether a frame number is in a range; a range with step 1 includes subframes."""
     if numbers.step == 1:
         return numbers.start <= frame <= numbers.stop - 1
     return frame == int(frame) and int(frame) in numbers

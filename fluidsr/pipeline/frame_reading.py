@@ -1,4 +1,4 @@
-"""Reading the frames of a sequence: with their units, time and place, whole or block by block."""
+"""Reading the frames of a sequence, whole or block by block, with their units, times and positions."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
 Result = TypeVar("Result")
-BLOCK = 64  # cells along the edge of the blocks that a mostly empty frame is read by
-SPARSE_BYTES = 1 << 30  # as arrays; a smaller frame is read as a whole
-_SPARSE_SHARE = 0.25  # of its box that the blocks of a sparse frame take at most
+BLOCK = 64  # edge, in cells, of the blocks in which a mostly empty frame is read
+SPARSE_BYTES = 1 << 30  # frames that are smaller as dense arrays are always read whole
+_SPARSE_SHARE = 0.25  # largest share of its box that the blocks of a sparse frame may fill
 
 
 @contextmanager
 def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None]:
-    """Let an InputError about one of `fields` (None: about anything) name the file of the frame, too."""
+    """Prepend the file `source` to the location of an InputError about one of `fields` (None: of any InputError)."""
     try:
         yield
     except InputError as error:
@@ -42,10 +42,13 @@ def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None
 
 
 def with_any(further: Sequence[str], fields: Sequence[str] = ()) -> list[tuple[str, ...]]:
-    """The lists of fields to try for density and `fields`: with all of `further`, with fewer, with none."""
+    """The lists of fields to try, for `take`: density and `fields`, with as many of the optional `further` as possible.
+
+    The list with all of `further` comes first, the list with none of them last.
+    """
     needed = [name for name in fields if name not in ("density", *further)]
-    several = (itertools.combinations(further, count) for count in range(len(further), -1, -1))
-    return [("density", *some, *needed) for group in several for some in group]
+    subsets = (itertools.combinations(further, count) for count in range(len(further), -1, -1))
+    return [("density", *subset, *needed) for of_size in subsets for subset in of_size]
 
 
 def read(
@@ -55,11 +58,18 @@ def read(
     margin: int = 0,
     dim: int | None = None,
 ) -> tuple[Frame, tuple[str, ...]]:
-    """The frame, its velocity in m/s, and sentences for the user. A frame without velocity is read, too.
+    """Read a frame. Returns it, with its velocity in m/s, and sentences for the user.
 
-    Where its file says nothing of time, it is that of its series, or its number times `dt`. A frame whose box
-    is only that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
-    the smoke would otherwise be cut off. With `dim` 3 one layer of a 3-D file stays one.
+    Args:
+        item: the frame.
+        read_options: how its grids are understood.
+        fields: names of the fields; None: all. If the file lacks one of them, density alone is read.
+        margin: empty cells added around a frame whose box is only that of its active voxels; without them, detail
+            beyond the edge of the smoke would be cut off.
+        dim: 3 keeps a 3-D file of one layer 3-D; None makes a 2-D frame of it.
+
+    If the file states no time, it is taken from the series, or else is the frame number times `dt`. Raises VolumeError
+    for a file that cannot be read, InputError for options that do not fit.
     """
     taken, _ = take(item, read_options, fields, ("density",))
     frame = in_its_place(taken, item, read_options, margin, dim)
@@ -70,25 +80,27 @@ def read(
 def in_its_place(
     taken: volumes.Taken, item: FrameRef, read_options: ReadOptions, margin: int = 0, dim: int | None = None
 ) -> Frame:
-    """The frame that was taken, in m/s and with its time; the rest as of `read`."""
+    """The frame `taken` of `item`, with its velocity in m/s, its time and its rotation; arguments as of `read`."""
     if dim == 3:
         taken = taken.lifted()
     taken = timed(taken, item, read_options)
     frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
     if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
-        # Turned, a lower face may be an upper one: only the velocity at the centres is kept.
+        # After a rotation a lower face may be an upper one, so only the velocity at the cell centers is kept.
         fields = {name: values for name, values in frame.fields().items() if name != FACES}
         frame = turned(frame.with_fields(fields).numpy(), read_options.axes[0])
     if frame.time == 0.0 and not (item.time is None and _begins_at_zero(item)):
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
-    if item.stride != 1.0 and not taken.has_rate:  # a rate is one of whole frames
+    if item.stride != 1.0 and not taken.has_rate:  # `dt` is of whole frames, and these are subframes
         frame = frame.replace(dt=frame.dt * item.stride)
     return padded(frame, margin) if taken.tight and margin else frame
 
 
 def timed(taken: volumes.Taken, item: FrameRef, read_options: ReadOptions) -> volumes.Taken:
-    """The frame that was taken, with the time step that the times of its sequence give, and a sentence about it, where
-    neither its file nor `read_options` state a rate."""
+    """The frame `taken` with the time step that follows from the times of its sequence, and a note about it.
+
+    Unchanged if its file or `read_options` state a frame rate, and if the times are uneven or unknown.
+    """
     if taken.has_rate or taken.frame_units is not None or read_options.frame_rate is not None:
         return taken
     spacing = stated_spacing(item.begin) if item.spacing is None else item.spacing
@@ -99,14 +111,14 @@ def timed(taken: volumes.Taken, item: FrameRef, read_options: ReadOptions) -> vo
 
 
 def check_finite(item: FrameRef, frame: Frame) -> None:
-    """Raise NotFiniteError, with the file and the field, for a frame that holds a NaN or an infinity."""
+    """Raise NotFiniteError, naming the file and the field, for a frame that holds a NaN or an infinity."""
     for name, values in frame.fields().items():
         with naming(item.source):
             check_values(name, values, values)
 
 
 def _begins_at_zero(item: FrameRef) -> bool:
-    """Whether the first frame's time of 0 is what its file means: the second frame's file then names a later one."""
+    """Whether `item` is the first frame and its time of 0 is stated, not missing: the second file has a later time."""
     if len(item.begin) < 2 or item.source != item.begin[0]:
         return False
     try:
@@ -116,18 +128,21 @@ def _begins_at_zero(item: FrameRef) -> bool:
 
 
 def assumed_rate(taken: volumes.Taken, read_options: ReadOptions) -> Iterator[str]:
-    """A sentence for the user where the frame's motion rests on an assumed frame rate."""
+    """Yield a note for the user if the frame's velocity depends on an assumed frame rate."""
     rate = taken.assumed_rate(read_options.velocity_unit, read_options.frame_rate)
     if rate is not None:
         yield f"states no frame rate: {rate:g} frames per second are assumed (--frame-rate sets it)"
 
 
 def take(item: FrameRef, read_options: ReadOptions, *field_lists: Fields) -> tuple[volumes.Taken, Fields]:
-    """The frame as its file has it, with the first of the `field_lists` that the file can give; and
-    which one that is."""
+    """A frame as its file has it, with the fields of the first list in `field_lists` that the file has completely.
+
+    Returns the frame and that list; the list None stands for all fields. Frames of several files are joined. Raises
+    MissingFieldError if the file has none of the lists completely, VolumeError for a file that cannot be read.
+    """
 
     def read(fields: Fields) -> tuple[volumes.Taken, Fields]:
-        found = [
+        parts = [
             volumes.take(
                 source,
                 density_grid=read_options.density_grid,
@@ -139,7 +154,7 @@ def take(item: FrameRef, read_options: ReadOptions, *field_lists: Fields) -> tup
             )
             for source in (item.source, *item.parts)
         ]
-        whole = replace(found[0], frame=joined([taken.frame for taken in found]))
+        whole = replace(parts[0], frame=joined([part.frame for part in parts]))
         return timed(whole, item, read_options), fields
 
     return _first(read, field_lists)
@@ -149,8 +164,11 @@ def take(item: FrameRef, read_options: ReadOptions, *field_lists: Fields) -> tup
 def windows(
     item: FrameRef, read_options: ReadOptions, field_lists: Sequence[Sequence[str] | None], margin: int = 0
 ) -> Iterator[vdb.Windows | None]:
-    """A VDB to be read block by block, with the first of the lists of fields that it has; None for other files, for a
-    frame of several files, and for one that is cropped or turned."""
+    """Open a VDB for reading block by block, with the fields of the first list in `field_lists` that it has completely.
+
+    Gives None for other formats, for a frame of several files, and for a frame that is cropped or rotated. `margin` is
+    as of `read`. Raises MissingFieldError if the file has none of the lists completely.
+    """
     from fluidsr.volumes import vdb
 
     if read_options.crop or read_options.axes or item.parts or item.source.suffix.lower() != ".vdb":
@@ -177,7 +195,10 @@ def windows(
 
 
 def is_sparse(source: vdb.Windows, edge: int, reach: int) -> bool:
-    """Whether a frame is so large and so empty that it is better read by its blocks of `edge` cells."""
+    """Whether a frame is so large and so empty that it should be read in blocks of `edge` cells.
+
+    `reach`: cells around the smoke that the blocks must cover, too.
+    """
     if source.dense_bytes < SPARSE_BYTES:
         return False
     cells = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in source.blocks(edge, reach))
@@ -185,7 +206,7 @@ def is_sparse(source: vdb.Windows, edge: int, reach: int) -> bool:
 
 
 def box(item: FrameRef, read_options: ReadOptions, *field_lists: Sequence[str]) -> FrameGrid | None:
-    """The box that `take` would find in a VDB, without its values; None for one without active voxels."""
+    """The grid of the frame that `take` would read from a VDB, without reading values. None without active voxels."""
     from fluidsr.volumes import vdb
 
     def read(fields: Sequence[str]) -> FrameGrid | None:
@@ -196,7 +217,7 @@ def box(item: FrameRef, read_options: ReadOptions, *field_lists: Sequence[str]) 
 
 
 def _first(read: Callable[[Fields], Result], field_lists: Sequence[Fields]) -> Result:
-    """The result of `read` for the first of the lists of fields that the file has completely."""
+    """The result of `read` for the first list that raises no MissingFieldError. Raises the error of the last list."""
     for fields in field_lists:
         try:
             return read(fields)

@@ -1,4 +1,4 @@
-"""FrameSequence: the frames of a cache, in order, and those of them that a command processes."""
+"""FrameSequence: the frames of a cache in order, and the ones that a command processes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ from fluidsr.pipeline.frame_numbers import count_or_ranges, lies_in
 from fluidsr.volumes import sequence
 from fluidsr.volumes.spacing import spacing_of
 
-_BEGIN = 3  # frames whose own times show how long one lasts
+_BEGIN = 3  # frames whose stored times are compared to find how long a frame lasts
 
 
 @dataclass(frozen=True)
 class FrameRef:
-    """One frame of a cache: its number, its file (and the step in it), and its time (s) if the series gives it.
+    """One frame of a cache.
 
-    `number` is its own among those of the cache. `parts` are further files of the same frame. `spacing` (s) is what
-    lies between the times of the series, where it is even, `stride` what lies between the numbers of frames that lie
-    between whole ones. `begin`: the files of the first frames of the cache, whose own times tell the same.
+    Attributes:
+        number: of the frame; unique in the cache.
+        source: the file.
+        step: index of the frame in a file of several frames.
+        time: s, if the series lists times.
+        one_of_many: whether other frames have files with the same stem.
+        frame_number: the number in the file's name, with a fraction for a subframe; None if any file has no number.
+        parts: further files of the same frame.
+        spacing: even distance of the times in the series, s; None if they are uneven or not listed.
+        stride: even distance of the frame numbers of subframes, below 1; otherwise 1.
+        begin: files of the first frames of the cache, whose stored times show the spacing if the series has none.
     """
 
     number: int
@@ -39,20 +47,20 @@ class FrameRef:
 
     @property
     def frame(self) -> float:
-        """The number in the file's name, where frames lie between whole ones not a whole number."""
+        """The number in the file's name, with a fraction for a subframe; `number` if the name has none."""
         return self.number if self.frame_number is None else self.frame_number
 
     @property
     def name(self) -> str:
-        """The name of its results: that of its file, with its number if others would have the same name."""
+        """The stem of the result's files: the stem of `source`, with `number` if other frames have the same stem."""
         return f"{self.source.stem}_{self.number:04d}" if self.one_of_many else self.source.stem
 
     def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
-        """The files that a run in `root` makes of it."""
+        """The files of the result in a run in the folder `root`, one for each format."""
         return [root / "frames" / f"{self.name}.{suffix}" for suffix in formats]
 
     def absolute(self) -> FrameRef:
-        """The same with absolute paths, for processes that work in another folder."""
+        """The same frame with absolute paths, for processes with another working directory."""
         parts = tuple(_resolved(file) for file in self.parts)
         begin = tuple(_resolved(file) for file in self.begin)
         return replace(self, source=_resolved(self.source), parts=parts, begin=begin)
@@ -60,7 +68,14 @@ class FrameRef:
 
 @dataclass(frozen=True)
 class FrameSequence:
-    """A whole sequence, and those of its frames that are wanted; `damaged` are left out, each with the reason."""
+    """The frames of a cache, and the ones that are selected.
+
+    Attributes:
+        all_frames: every frame, in order.
+        items: the selected frames that can be used.
+        gaps: frame numbers that are missing between the first and the last; empty if the numbers are evenly spaced.
+        damaged: the selected frames that are left out, each with the reason.
+    """
 
     all_frames: tuple[FrameRef, ...]
     items: tuple[FrameRef, ...]
@@ -71,12 +86,19 @@ class FrameSequence:
     def of(
         cls, inputs: Sequence[str], frames_wanted: str | None = None, *, skip_damaged: bool | None = None
     ) -> FrameSequence:
-        """The frames of `inputs` (files, folders, patterns, series); `frames_wanted` selects from them.
+        """The frames of `inputs`; `frames_wanted` selects some of them.
 
-        A frame's number is the one in its file's name; where a name has none, or frames lie between whole ones, all
-        are numbered by their places. No two have the same name for their results. Raises InputError where nothing is
-        found, or nothing is left, and for files that do not exist or are empty, unless they are to be left out:
-        `skip_damaged` (None: the caller knows no such option).
+        A frame has the number in its file's name. If a name has none, or there are subframes, all frames are numbered
+        by position, from 1.
+
+        Args:
+            inputs: files, folders, patterns or series.
+            frames_wanted: which frames, as text (see `choose`); None: all.
+            skip_damaged: leave out files that do not exist or are empty. None: do not, and do not mention the option
+                in errors, because the command does not have it.
+
+        On return no two frames have the same `name`, and `items` is not empty. Raises InputError if no frame is found
+        or none can be used, and for a damaged file unless it is skipped.
         """
         files = sequence.expand(inputs)
         named = all(file.number is not None for file in files)
@@ -103,17 +125,15 @@ class FrameSequence:
         items = choose(all_frames, frames_wanted)
         faults = {item: fault for item in items if (fault := _fault_of(item.source)) is not None}
         first = next(iter(faults), None)
-        left = tuple(item for item in items if item not in faults)
-        if first is not None and not left:
-            others = ", like all others" if len(items) > 1 else ""
-            raise InputError(
-                str(first.source), f"{faults[first]}{others}", "check the path, or write it again"
-            )
+        usable = tuple(item for item in items if item not in faults)
+        if first is not None and not usable:
+            also = ", like all others" if len(items) > 1 else ""
+            raise InputError(str(first.source), f"{faults[first]}{also}", "check the path, or write it again")
         if first is not None and not skip_damaged:
             problem = f"{faults[first]}; {len(faults)} of {len(items)} frames cannot be used"
             option = "" if skip_damaged is None else ", or leave it out with `skip_damaged`"
             raise InputError(str(first.source), problem, f"write it again{option}")
-        return cls(all_frames, left, files.gaps, faults)
+        return cls(all_frames, usable, files.gaps, faults)
 
     def notes(self) -> Iterator[str]:
         """Sentences for the user about the sequence as a whole."""
@@ -123,26 +143,26 @@ class FrameSequence:
             yield f"{item.source}: {fault}, and left out"
 
     def missing(self) -> str:
-        """Which frames the sequence lacks: `frame 3 is missing`, `2 frames are missing, the first is 3`."""
+        """A phrase about the gaps: `frame 3 is missing` or `2 frames are missing, the first is 3`."""
         if len(self.gaps) == 1:
             return f"frame {self.gaps[0]} is missing"
         return f"{len(self.gaps)} frames are missing, the first is {self.gaps[0]}"
 
     @property
     def sources(self) -> list[str]:
-        """All files, each once."""
+        """The absolute paths of all files of the sequence, without duplicates."""
         files = [file for item in self.all_frames for file in (item.source, *item.parts)]
         return list(dict.fromkeys(str(_resolved(file)) for file in files))
 
     @property
     def own_format(self) -> str:
-        """The format of the files if it is one that can be written, else vdb."""
+        """The format of the first selected file if fluidsr can write it, else vdb."""
         suffix = self.items[0].source.suffix.lower().lstrip(".")
         return suffix if suffix in get_args(Format) else "vdb"
 
 
 def _stride_of(files: sequence.FrameFiles) -> float:
-    """What lies between the numbers of frames between whole ones, where that is even; else 1."""
+    """The even distance of the frame numbers of a sequence with subframes; 1 for any other sequence."""
     if not any(file.subframe for file in files) or any(file.number is None for file in files):
         return 1.0
     spacing = spacing_of([(file.number or 0) + file.subframe for file in files])
@@ -150,7 +170,7 @@ def _stride_of(files: sequence.FrameFiles) -> float:
 
 
 def _resolved(path: Path) -> Path:
-    """The absolute path without links; with them where they form a circle, which is reported when the file is read."""
+    """The absolute path with links resolved. Links that form a circle are kept; reading the file reports them."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):
@@ -158,7 +178,7 @@ def _resolved(path: Path) -> Path:
 
 
 def _fault_of(path: Path) -> str | None:
-    """Why a file cannot be used, found without opening it: it does not exist, or is empty."""
+    """Why a file cannot be used, as far as its size tells: it does not exist or is empty. None if it may be usable."""
     try:
         return "is empty (0 bytes)" if path.stat().st_size == 0 else None
     except (OSError, ValueError) as error:
@@ -166,8 +186,10 @@ def _fault_of(path: Path) -> str | None:
 
 
 def choose(items: Sequence[FrameRef], frames_wanted: str | None) -> tuple[FrameRef, ...]:
-    """Those of `items` that are wanted: a count of them, or some of their numbers; a range takes what lies between its
-    frames, too. Raises InputError where it asks for none."""
+    """The frames that `frames_wanted` selects: a count, or numbers as of `frame_numbers`; None: all.
+
+    A range includes the subframes in it. Raises InputError if no frame is selected.
+    """
     if frames_wanted is None:
         return tuple(items)
     count, ranges = count_or_ranges(frames_wanted)

@@ -1,4 +1,4 @@
-"""The files and preview of one frame, written block by block while it is computed, each file by its own thread."""
+"""The files and preview of one frame, written block by block while it is computed. Each file has a writer thread."""
 
 from __future__ import annotations
 
@@ -23,18 +23,30 @@ from fluidsr.scenes import Scene
 from fluidsr.volumes.staggered import written_fields
 from fluidsr.volumes.streams import STREAMED
 
-_QUEUED = 1  # blocks that may wait for a file: memory is bounded by it
+_QUEUED = 1  # blocks that may wait for a file; bounds the memory
 _END, _ABANDON = object(), object()
 
 
 class FrameWriter:
-    """Writes the files `paths` of a frame at `place`, with the fields named in `fields`, until `close` or `abandon`.
-    As a context manager it waits for its files at the end, and abandons them where there was an error.
+    """Writes the files of one frame from blocks, until `close` or `abandon`.
 
-    `put` takes blocks in any order, each voxel once; voxels without a block, and values with a magnitude of
-    `threshold` or less, are zero. Each file is written by a thread; the caller waits where it is more than a block
-    ahead of one. No file has its final name before it is complete. VDB and VTI files are streamed; for the others
-    the whole frame is gathered in memory.
+    `put` takes blocks in any order, each voxel at most once; voxels without a block are zero. Each file has a writer
+    thread; `put` waits while a file is more than a block behind. VDB and VTI files are streamed; for other formats the
+    whole frame is gathered in memory. A file gets its final name when it is complete. As a context manager the writer
+    waits for its files at the end, and abandons them after an error.
+
+    Args:
+        paths: the files; their suffixes select the formats.
+        place: shape, cell size (m) and origin (m) of the frame.
+        time: of the frame, s.
+        dt: of the frame, s.
+        fields: names of the fields to write.
+        vectors: those fields that are vectors.
+        precision: of the values in the files, `half` or `float`.
+        naming: convention for the name of the velocity grid in a VDB.
+        threshold: values of this magnitude or less are written as zero.
+        style: how the VDB that the frame was read from was written; None: default style.
+        up: the axis that points up.
     """
 
     def __init__(
@@ -66,8 +78,8 @@ class FrameWriter:
         }
         self._writers = []
         for path in paths:
-            held = written_fields(fields, path.suffix)
-            self._writers.append(_Writer(_opener(path, {**options, "fields": held}), held))
+            names = written_fields(fields, path.suffix)
+            self._writers.append(_Writer(_opener(path, {**options, "fields": names}), names))
 
     def __enter__(self) -> FrameWriter:
         return self
@@ -76,8 +88,8 @@ class FrameWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for written in self.close() if error is None else ():
-                written.result()
+            for future in self.close() if error is None else ():
+                future.result()
         except BaseException:
             self.abandon()
             raise
@@ -85,40 +97,43 @@ class FrameWriter:
             self.abandon()
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
-        """Write the block of field `name` that begins at voxel `low`: NumPy or torch, on any device.
+        """Queue a block of the field `name` for every file that has the field.
 
-        Raises the error of any file, with this block or an earlier one.
+        `low` is the first voxel of the block; `values` is `[*B]` or, for a vector, `[c, *B]`: a NumPy array, or a torch
+        tensor on any device. Raises the error of a file that has failed, on this block or an earlier one.
         """
         if hasattr(values, "detach"):
-            values = values.detach().cpu().numpy()  # once for all files
+            values = values.detach().cpu().numpy()  # here, so that it is copied once for all files
         for writer in self._writers:
             if name in writer.fields:
                 writer.put((name, tuple(low), values))
 
     def put_frame(self, frame: Frame, fields: Sequence[str]) -> None:
-        """Write all of `frame`."""
+        """Queue the `fields` of a whole frame."""
         arrays = frame.fields()
         for name in fields:
             self.put(name, (0,) * frame.dim, arrays[name])
 
     def close(self) -> list[Future[float]]:
-        """Finish the files after the last block. They are complete under their names when the futures, of the seconds
-        that writing took, are done.
+        """Finish the files after the last block, without waiting for them.
+
+        Returns a future for each file. When it is done, the file is complete under its final name; its result is the
+        seconds spent on writing.
         """
         return [writer.end(_END) for writer in self._writers]
 
     def abandon(self) -> None:
-        """Remove unfinished files, and wait until that is done. After `close`, complete files stay."""
+        """Remove unfinished files, and wait until they are gone. After `close`, complete files are kept."""
         for future in [writer.end(_ABANDON) for writer in self._writers]:
             future.exception()
 
 
 class _Abandoned(Exception):
-    """The frame will not be finished."""
+    """Raised in a writer thread to leave its file unfinished."""
 
 
 class _Writer:
-    """A thread that opens a file, writes blocks of its `fields` from a queue, and finishes the file."""
+    """A thread that opens a file, writes blocks of `fields` from a queue, and finishes the file."""
 
     def __init__(
         self, open_file: Callable[[], AbstractContextManager[volumes.Stream]], fields: Sequence[str]
@@ -155,15 +170,16 @@ class _Writer:
                     out.put(*item)
         except BaseException as error:
             self._done.set_exception(error)
-            while (
-                item is not _END and item is not _ABANDON
-            ):  # or the caller would wait for ever on a full queue
+            # The queue is emptied, or the caller would wait forever to put a block into it.
+            while item is not _END and item is not _ABANDON:
                 item = self._queue.get()
         else:
             self._done.set_result(time.perf_counter() - started - waited)
 
 
 def _opener(path: Path, options: dict[str, Any]) -> Callable[[], AbstractContextManager[volumes.Stream]]:
+    """A function that opens `path` for blocks. It is called in the writer thread, so errors reach the future."""
+
     def open_file() -> AbstractContextManager[volumes.Stream]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return volumes.stream(path, **options) if path.suffix in STREAMED else _gathered(path, **options)
@@ -172,7 +188,7 @@ def _opener(path: Path, options: dict[str, Any]) -> Callable[[], AbstractContext
 
 
 class _Gathered:
-    """A frame gathered in memory from its blocks."""
+    """A frame assembled in memory from blocks, float32."""
 
     def __init__(self, shape: tuple[int, ...], fields: Sequence[str], vectors: Sequence[str]) -> None:
         self._shape = shape
@@ -185,7 +201,8 @@ class _Gathered:
         window: tuple[Any, ...] = (Ellipsis, *(slice(a, a + n) for a, n in zip(low, size, strict=True)))
         lead = values.shape[: -len(low)]
         shape = (*lead, *self._shape)
-        if self.arrays[name].shape != shape:  # three components in 2-D, known from the first block on
+        # A vector may have three components in 2-D, which only its first block shows.
+        if self.arrays[name].shape != shape:
             self.arrays[name] = np.zeros(shape, np.float32)
         self.arrays[name][window] = values
 
@@ -203,6 +220,7 @@ def _gathered(
     vectors: Sequence[str],
     **options: Any,
 ) -> Iterator[_Gathered]:
+    """Like `volumes.stream` for formats that are not streamed: the file is written when the context ends."""
     out = _Gathered(shape, fields, vectors)
     yield out
     density = out.arrays.get("density")
@@ -216,10 +234,15 @@ T = TypeVar("T")
 
 
 class RunOutputs:
-    """The files that the frames of `scene` leave in the folder `root`; `preview` draws them, unless it is None.
+    """The output files of the frames of a run.
 
-    The first frame has the number `start` in the names of files; with `axes` (`y-up`, `z-up`) what is up in the scene
-    lies along that axis in them.
+    Args:
+        scene: its `output` section selects fields, formats and precision.
+        root: folder of the run.
+        preview: draws the frames; None: no preview.
+        start: number of the first frame in file names.
+        axes: `y-up` or `z-up`: the files are rotated so that the up direction of a 3-D scene lies along this axis;
+            None: not rotated.
     """
 
     def __init__(
@@ -230,7 +253,7 @@ class RunOutputs:
         self._turned = self._up != scene.domain.up
 
     def files(self, number: int) -> list[Path]:
-        """All files that exist when frame `number` is complete."""
+        """All files of the complete frame `number`, with its preview picture."""
         files = self._paths("frames", number)
         files += self._paths("coarse", number) if self._scene.output.coarse else []
         return files + ([self._preview.image_path(number)] if self._preview else [])
@@ -238,16 +261,23 @@ class RunOutputs:
     def write(
         self, number: int, coarse: Frame, fine: FineFrame | None, factor: int, seconds: dict[str, float]
     ) -> list[Future[float]]:
-        """Compute the `fine` frame (None: the coarse one is the output), write it block by block, and draw it.
+        """Compute the fine frame, write it block by block, and draw its preview.
 
-        The files are complete when the futures, of the seconds that writing took, are done. The seconds of
-        upsampling and drawing are added to `seconds`. After an exception no unfinished file is left.
+        Args:
+            number: of the frame, from 1.
+            coarse: the coarse frame, which is written, too, if the scene asks for it.
+            fine: the fine frame; None: the coarse frame is the output.
+            factor: fine cells along a coarse one; 1 without a fine frame.
+            seconds: the durations of upsampling and drawing are added here, s.
+
+        Returns a future for each file. When all are done, the files are complete; the results are the seconds spent on
+        writing. After an exception no unfinished file is left.
         """
         names = self._scene.output.fields
         fields = present(names, coarse, of_generators=fine is not None)
         place = FrameGrid(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
-        small = self._preview.downsampler(place.shape, coarse) if self._preview and fine else None
-        drawn = tuple(small.fields) if small else ()
+        downsampler = self._preview.downsampler(place.shape, coarse) if self._preview and fine else None
+        drawn = tuple(downsampler.fields) if downsampler else ()
         pieces = fine.pieces((*fields, *drawn)) if fine else blocks_of(coarse, fields)
         turn = Turn(self._up, place.shape) if self._turned else None
         writers = [self._open("frames", number, coarse, turn.place(place) if turn else place, fields)]
@@ -257,17 +287,18 @@ class RunOutputs:
                     writers[0].put(name, box.lo, values)
                 elif name in fields and turn is not None:
                     writers[0].put(name, *turn.box(name, box.lo, values.detach().cpu().numpy()))
-                if small and name in drawn:
-                    small.put(box.lo, values, name)
+                if downsampler and name in drawn:
+                    downsampler.put(box.lo, values, name)
             if self._preview:
                 started = time.perf_counter()
-                self._preview.render_frame(number, coarse, small.frame(place.cell_size) if small else None)
+                drawable = downsampler.frame(place.cell_size) if downsampler else None
+                self._preview.render_frame(number, coarse, drawable)
                 seconds["preview"] = time.perf_counter() - started
             if self._scene.output.coarse:
-                beside = turned(coarse.numpy(), self._up) if turn else coarse
+                written = turned(coarse.numpy(), self._up) if turn else coarse
                 fields = present(names, coarse)
-                writers.append(self._open("coarse", number, coarse, FrameGrid.of(beside), fields))
-                writers[1].put_frame(beside, fields)
+                writers.append(self._open("coarse", number, coarse, FrameGrid.of(written), fields))
+                writers[1].put_frame(written, fields)
         except BaseException:
             for writer in writers:
                 writer.abandon()
@@ -297,7 +328,7 @@ class RunOutputs:
 
 
 def _timed(items: Iterable[T], seconds: dict[str, float], key: str) -> Iterator[T]:
-    """Yield `items`, adding the seconds that making them took to `seconds[key]`."""
+    """Yield `items`, and add the time that the iterator takes to make them to `seconds[key]`, in s."""
     started = time.perf_counter()
     for item in items:
         seconds[key] = seconds.get(key, 0.0) + time.perf_counter() - started

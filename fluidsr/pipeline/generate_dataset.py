@@ -26,8 +26,17 @@ def configure(
     fields: Sequence[str] = (),
     **options: Any,
 ) -> DatasetConfig:
-    """The dataset that the options describe: `distribution` is a name or a YAML file, of which `overrides` change
-    keys; `resync` N or LEAST-MOST frames; `fields` of the fine side, none for all. Raises InputError."""
+    """The configuration of a dataset.
+
+    Args:
+        distribution: of the scenes: a built-in name or a YAML file.
+        overrides: `KEY=VALUE` texts with dotted keys of the distribution.
+        resync: frames after which a coarse simulation is set to the fine state again, `N` or `LEAST-MOST`.
+        fields: fields of the fine side to keep besides density; empty: all.
+        options: further keys of `dataset.DatasetConfig`.
+
+    Raises InputError for options that are not valid.
+    """
     from fluidsr.dataset import DatasetConfig
     from fluidsr.scenes.random_scenes.distribution import load_distribution
 
@@ -95,10 +104,19 @@ def generate_dataset(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Generate what `config` describes into the store `output`, a folder or an address; a stopped one is resumed.
+    """Generate a dataset, or resume one that was stopped.
 
-    On return every simulation is there whole, or was named in a line as failed and left out. Raises
-    InputError for bad input, RunError for a full disk or a worker that died.
+    Args:
+        config: the dataset.
+        output: the store, a folder or an address.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        workers: number of processes that simulate.
+        scheduler: address of a dask scheduler whose workers simulate; None: processes on this machine do.
+        overwrite: replace a dataset that exists.
+        quiet: show no progress.
+
+    On return every simulation is complete, or reported as failed and left out. Raises InputError for bad input and for
+    a lack of memory, RunError for a full disk or a worker that died.
     """
     from fluidsr import dataset
     from fluidsr.cluster import connect

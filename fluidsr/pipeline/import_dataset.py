@@ -44,9 +44,18 @@ def scalarflow(
     zero_velocity: bool = False,
     **more: Any,
 ) -> list[ExternalPair]:
-    """The simulations in `folder`, which is laid out as the ScalarFlow dataset; their coarse sides are filtered.
+    """The simulations in a folder with the layout of the ScalarFlow dataset. Their coarse sides are filtered.
 
-    Raises InputError where there are none, where `factor` is missing, and for options that the layout decides.
+    Args:
+        folder: of the simulations.
+        factor: fine cells along a coarse one.
+        frames: which frames, as text; None: all.
+        velocity_unit: of the velocity in the files.
+        frame_rate: of the files, 1/s; None: that of ScalarFlow, 60.
+        zero_velocity: import files without velocity with a velocity of zero.
+        more: further options of `import-dataset`, none of which applies.
+
+    Raises InputError if there are no simulations or no `factor`, and for options that the layout determines.
     """
     if folder is None or factor is None:
         problem = "no folder is given" if folder is None else "without coarse sides the factor is unknown"
@@ -80,7 +89,7 @@ def scalarflow(
 
 
 def describe(simulations: Sequence[ExternalPair]) -> dict[str, Any]:
-    """The pairs that would be imported; reads the files and writes nothing."""
+    """The pairs that would be imported. Reads the files, writes nothing."""
     from fluidsr.dataset import survey
 
     descriptions: list[dict[str, Any]] = []
@@ -121,10 +130,17 @@ def import_dataset(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Import `simulations` into the store `output`, a folder or an address; what is there is kept.
+    """Import simulations into a dataset. Simulations that it has already are kept.
 
-    `fields` of the fine side are kept beside its density; none means all. On return every simulation is there whole,
-    or was named in a line as left out. Raises InputError where none can be used, RunError for a full disk.
+    Args:
+        simulations: the pairs of sides to import.
+        output: the store, a folder or an address.
+        fields: fields of the fine side to keep besides density; empty: all.
+        overwrite: replace a dataset that exists.
+        quiet: show no progress.
+
+    On return every simulation is complete, or reported as left out. Raises InputError if none can be used, RunError for
+    a full disk.
     """
     from fluidsr import dataset
 
@@ -171,7 +187,7 @@ def _simulation(spec: SimulationSpec, pairs: PairsFile) -> ExternalPair:
 
 
 def _read_options(side: SideOfPair, spec: SimulationSpec, pairs: PairsFile) -> dict[str, Any]:
-    """How the files of a side are understood: what it says itself, else its simulation, else the whole file."""
+    """The read options of a side: a key of the side itself, else of its simulation, else of the whole manifest."""
     options: dict[str, Any] = {}
     for key, default in _READ_DEFAULTS.items():
         given = [value for level in (side, spec, pairs) if (value := getattr(level, key)) is not None]

@@ -100,9 +100,9 @@ class PairsFile(ReadSection):
 
 
 def load(path: Path, options: Mapping[str, Any]) -> PairsFile:
-    """The file at `path`; `options` stand for what it says of all simulations.
+    """Read the manifest at `path`; `options` override its keys for all simulations.
 
-    Raises InputError where there is none, SceneError (`file:line: key: what; remedy`) for a wrong one.
+    Raises InputError if there is no such file, SceneError (`file:line: key: what; remedy`) if it is not valid.
     """
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "there is no such file"
@@ -114,7 +114,7 @@ def load(path: Path, options: Mapping[str, Any]) -> PairsFile:
 
 
 def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFile:
-    """The manifest of `--low` and `--high`, paired in order. Raises InputError where they do not match."""
+    """The manifest of the options `low` and `high`, paired in order. Raises InputError if their numbers differ."""
     if not high:
         raise InputError(
             "high", "no fine side is given", "give a YAML file of pairs, or `high` with `low` or `factor`"

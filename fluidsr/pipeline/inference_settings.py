@@ -1,4 +1,4 @@
-"""How a generator runs on this machine: tiles, memory, the numbers that it computes with."""
+"""InferenceSettings: how a generator runs on this machine, by tiles, memory and precision."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """See `upscaling.Upscaler`. Part of a run's configuration: the last bits of a result depend on it."""
+    """Options of `upscaling.Upscaler`. Part of a run's configuration, since the last bits of results depend on them."""
 
     tile: int | str = "auto"
     max_memory: int | None = None
     precision: str = "float32"
 
     def on(self, device: str | None) -> InferenceSettings:
-        """The same with the precision that `auto` means on `device`, as a run records it. None: no network runs."""
+        """The same with the precision `auto` resolved for `device`, as a run records it. None: there is no network."""
         if device is not None:
             return replace(self, precision=devices.resolve_precision(self.precision, device))
         return replace(self, precision="float32") if self.precision == "auto" else self
 
     def load(self, model: str, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
-        """The generator `model`, a shipped name or a path; the last few that were loaded are kept, unless running out
-        of memory has lowered their bound. Raises as `upscaling.load` does."""
+        """Load the generator `model`, a shipped name or a path. Raises as `upscaling.load` does.
+
+        The last `_MOST_LOADED` are cached. One whose memory bound was lowered, when the device ran out of memory, is
+        loaded again.
+        """
         from fluidsr import models, upscaling
 
         card = models.read_card(model).model_dump_json()
@@ -43,7 +46,7 @@ class InferenceSettings:
         return _loaded[key][0]
 
     def upscaler(self, model: Model, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
-        """An upscaler of `model`. Raises InputError for settings that cannot be."""
+        """An upscaler for `model`. Raises InputError for settings that are not valid."""
         from fluidsr import upscaling
 
         return upscaling.Upscaler(model, device=device, periodic=periodic, **asdict(self))

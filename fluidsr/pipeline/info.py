@@ -1,4 +1,4 @@
-"""`fluidsr info`: what is in a volume, dataset, model or run."""
+"""`fluidsr info`: the contents of a volume, dataset, model or run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fluidsr.dataset import Store
 
 _AS_DETECTED = ReadOptions()
-STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
+STRIPED = 0.25  # of metrics.zigzag; clean simulations by fluidsr are below 0.2
 
 
 def info(
@@ -32,12 +32,16 @@ def info(
     *,
     worded: Callable[[FluidsrError], str] = str,
 ) -> dict[str, Any]:
-    """Describe one thing by its path, as nested plain values that print as YAML.
+    """Describe a volume, sequence, dataset, model or run, as nested plain values that print as YAML.
 
-    A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations have
-    drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
-    directory. `read_options` are those that `upsample` would be given for a volume; `worded` makes the text of an error
-    for a file that cannot be read as a frame. Raises InputError for what is none of these.
+    Args:
+        path: the file, folder, pattern or address, or the name of a shipped model.
+        pictures: folder for the pictures of a dataset (distributions of its parameters, and pairs); None: beside the
+            dataset or, if it is at an address, the working directory.
+        read_options: how the grids of a volume are understood, as for `upsample`.
+        worded: turns the error of a file that cannot be read as a frame into text.
+
+    Raises InputError for a path that is none of these.
     """
     if "://" in path:
         return _data_set(path, pictures)
@@ -65,19 +69,19 @@ def info(
 
 
 def _is_pattern(path: Path) -> bool:
-    """Whether it names files by a sign for their number, and no file of its own."""
+    """Whether the path is a pattern: no such file exists, and its name has a sign that stands for a number."""
     return not path.exists() and any(sign in path.name for sign in "#*?%$@[")
 
 
 def _volume(
     item: FrameRef, read_options: ReadOptions, worded: Callable[[FluidsrError], str]
 ) -> dict[str, Any]:
-    """The grids of a frame's file, and what `upsample` would make of the frame."""
+    """The grids of a frame's file, and how `upsample` would treat the frame."""
     return {**volumes.inspect(item.source).as_dict(), **suitability(item, read_options, worded)}
 
 
 def _sequence(path: str, read_options: ReadOptions, worded: Callable[[FluidsrError], str]) -> dict[str, Any]:
-    """A folder, pattern or series: its frames, and what is in the first."""
+    """The frames of a folder, pattern or series, and the contents of the first."""
     cache = FrameSequence.of([path], skip_damaged=True)
     items = cache.items
     first = items[0]
@@ -99,6 +103,7 @@ def _sequence(path: str, read_options: ReadOptions, worded: Callable[[FluidsrErr
 
 
 def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
+    """A dataset; its pictures are written."""
     from fluidsr import dataset
     from fluidsr.atomic import replacing
 
@@ -109,7 +114,7 @@ def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
         return description
     images = {"marginals": dataset.plot_marginals(columns), "pairs": dataset.plot_pairs(store)}
     written = []
-    # Beside a folder; nothing is added to an address that was only asked about.
+    # Beside a local dataset. Nothing is written to a remote address, which may be read-only or shared.
     place = store.path.absolute() if isinstance(store.path, Path) else Path.cwd() / store.path.name
     for name, data in images.items():
         target = (pictures or place.parent) / f"{place.stem}.{name}.png"
@@ -121,9 +126,10 @@ def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
 
 
 def zigzag(store: Store) -> dict[str, Any]:
-    """How much the last fine frame of each simulation alternates from voxel to voxel (`metrics.zigzag`).
+    """The maximum and mean of `metrics.zigzag` of the last fine frames of all simulations.
 
-    The greatest and the mean; above `STRIPED` a warning and the simulations, whose stripes a generator would learn.
+    If any value is above STRIPED, the result has a warning and these simulations: a generator would learn their
+    stripes.
     """
     values = {s.name: metrics.zigzag(s.fine(s.frames - 1).density) for s in store.simulations()}
     striped = {name: round(value, 3) for name, value in values.items() if value > STRIPED}
@@ -142,10 +148,11 @@ def zigzag(store: Store) -> dict[str, Any]:
 def suitability(
     item: FrameRef, read_options: ReadOptions = _AS_DETECTED, worded: Callable[[FluidsrError], str] = str
 ) -> dict[str, Any]:
-    """How `upsample` would treat the frame: `as_read`, how it interprets the grids, and `models`, what each
-    shipped generator that fits would give and ask for.
+    """How `upsample` would treat a frame.
 
-    For a file that cannot be read as a frame `as_read` says why, in the words of `worded`.
+    `as_read` describes the frame as it is read: shape, cell size (m), origin (m), frame rate (1/s), ranges and notes.
+    `models` has the output and the cost of each shipped generator of the frame's dimension. If the file cannot be read
+    as a frame, `as_read` says why, in the words of `worded`.
     """
     import torch
 
@@ -159,8 +166,8 @@ def suitability(
         has_no_velocity = frame.velocity is None
         if has_no_velocity:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-        own_unit = network_input.typical_density(frame.density) or 1.0
-        prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"), unit=own_unit)
+        density_unit = network_input.typical_density(frame.density) or 1.0
+        prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"), unit=density_unit)
     except FluidsrError as error:
         return {"as_read": {"unreadable": worded(error)}}
     unit = taken.unit if read_options.velocity_unit == "auto" else read_options.velocity_unit
@@ -178,7 +185,10 @@ def suitability(
 
 
 def _sparse(item: FrameRef, read_options: ReadOptions) -> dict[str, Any] | None:
-    """How a VDB is understood whose box is large and mostly empty: by blocks, never as a whole; None for any other."""
+    """`as_read` of a VDB whose box is large and mostly empty, from its blocks; None for any other file.
+
+    The whole frame is never in memory.
+    """
     with frame_reading.windows(item, read_options, [None]) as source:
         if source is None or not frame_reading.is_sparse(source, frame_reading.BLOCK, 0):
             return None
@@ -197,9 +207,7 @@ def _sparse(item: FrameRef, read_options: ReadOptions) -> dict[str, Any] | None:
 
 
 def _fits(frame: Frame, prepared: Any, has_no_velocity: bool) -> dict[str, Any]:
-    """Each shipped generator for frames of this dimension: what comes out, what it costs, what speaks against
-    it.
-    """
+    """The output, cost and limits of each shipped generator for frames of this dimension."""
     from fluidsr import models, upscaling
 
     suitable = {}
@@ -223,13 +231,14 @@ def _fits(frame: Frame, prepared: Any, has_no_velocity: bool) -> dict[str, Any]:
 
 
 def _known(value: Any) -> Any:
-    """`value` without the keys that nothing is known of."""
+    """`value` without keys whose value is None, {} or (), and without `path`, which the user gave."""
     if isinstance(value, dict):
         return {key: _known(v) for key, v in value.items() if v not in (None, {}, ()) and key != "path"}
     return [_known(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _model(name: str) -> dict[str, Any]:
+    """The card of a model. Raises InputError, with the closest name, if there is none."""
     from fluidsr import models, scenes
 
     known = [*models.shipped(), *models.shipped_closures()]
@@ -245,6 +254,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
+    """The record of a run, and the files in its `frames/`."""
     document = read_spec(folder)
     names = sorted(file.name for file in (folder / "frames").glob("*") if not file.name.startswith("."))
     files = {"files": len(names), "first": names[0], "last": names[-1]} if names else {"files": 0}

@@ -1,4 +1,4 @@
-"""The volume file that a scene begins from."""
+"""Reading the volume file that a scene starts from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from fluidsr.scenes.initial_state import place
 
 
 def read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
-    """The scene's start on its own cells, and what is to be said about it; None where it begins with empty air.
+    """The initial state of `scene` on the scene's cells, and notes for the user; None if it starts with empty air.
 
-    Raises VolumeError for a file that cannot be read and InputError for one that does not fit the scene.
+    Velocity is in m/s. Raises VolumeError for a file that cannot be read or lacks a named grid, and InputError for a
+    file that does not fit the scene.
     """
     if scene.start is None:
         return None, []

@@ -1,4 +1,4 @@
-"""The memory that a simulation will need, compared with the free memory before it starts."""
+"""The memory that a simulation needs, which is compared with the free memory before it starts."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from fluidsr.scenes import Scene
 if TYPE_CHECKING:
     from fluidsr.pipeline.upscale_methods import UpscaleMethod
 
-_FRAMES_CARRIED = 4  # coarse frames: three that wait for their files, and the next
-_INDEXED = 2**31  # the solver's indices have 32 bits, and its widest array three numbers a cell
+_FRAMES_CARRIED = 4  # coarse frames in memory: three whose files are being written, and the next
+_INDEXED = 2**31  # the solver's indices have 32 bits, and its largest array has three numbers per cell
 
 
 def of_scene(scene: Scene, method: UpscaleMethod | None) -> dict[str, int]:
-    """Bytes by what holds them: the solver, the generator, the fine fields, and the coarse frames that wait for their
-    files.
+    """The memory that `scene` needs with `method`, in bytes, by use.
+
+    The uses are the solver, those in the cost of the method, and the coarse frames whose files are being written.
     """
     from fluidsr.solver import BYTES_OF_COLOR, BYTES_OF_FUEL, BYTES_PER_CELL
 
     per_cell = BYTES_PER_CELL + BYTES_OF_FUEL * scene.burns + BYTES_OF_COLOR * scene.colored
-    held = {"solver": scene.cells * per_cell}
+    need = {"solver": scene.cells * per_cell}
     if method is not None:
-        held |= method.cost(scene)[0]
+        need |= method.cost(scene)[0]
     # Density, velocity, temperature, solid, flame and fuel, color.
     carried = 1 + scene.dim + 1 + bool(scene.obstacles) + 2 * scene.burns + 3 * scene.colored
-    return held | {"frames_carried": _FRAMES_CARRIED * 4 * scene.cells * carried}
+    return need | {"frames_carried": _FRAMES_CARRIED * 4 * scene.cells * carried}
 
 
 def check_scene(scene: Scene, method: UpscaleMethod | None, device: str) -> None:
-    """Raise InputError where the scene has more cells than the solver can index, or needs more memory than is free;
-    its remedy is the largest resolution of the same proportions that fits."""
+    """Raise InputError if the scene has more cells than the solver can index, or needs more memory than is free.
+
+    The remedy names the largest resolution of the same proportions that fits. Nothing is checked if the free memory of
+    the device is unknown.
+    """
     label = f"{scene.name}: domain.resolution"
     resolution = scene.domain.resolution
 
@@ -59,7 +63,10 @@ def check_scene(scene: Scene, method: UpscaleMethod | None, device: str) -> None
 
 
 def largest(resolution: Sequence[int], fits: Callable[[Sequence[int]], bool]) -> list[int] | None:
-    """The largest resolution of the proportions of `resolution` that `fits`, by halving; None where 4 cells do not."""
+    """The largest resolution with the proportions of `resolution` for which `fits` is true, found by bisection.
+
+    None if not even 4 cells along the longest axis fit.
+    """
     low, high = 0, max(resolution)
 
     def of(longest: int) -> list[int]:
@@ -72,14 +79,16 @@ def largest(resolution: Sequence[int], fits: Callable[[Sequence[int]], bool]) ->
 
 
 def gigabytes(size: float) -> str:
+    """A text for `size` bytes, such as `1.5 GB` (10^9 bytes)."""
     return f"{size / 1e9:.1f} GB"
 
 
 def _is_indexed(resolution: Sequence[int]) -> bool:
+    """Whether the solver can index its largest array at this resolution."""
     return 3 * math.prod(n + 1 for n in resolution) < _INDEXED
 
 
 def _resized(scene: Scene, resolution: Sequence[int]) -> Scene:
-    """The scene with other cells, not validated: only its cost is asked for."""
+    """The scene at another resolution. Not validated, because only its cost is computed."""
     domain = scene.domain.model_copy(update={"resolution": tuple(resolution)})
     return scene.model_copy(update={"domain": domain})

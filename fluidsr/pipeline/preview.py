@@ -16,32 +16,37 @@ if TYPE_CHECKING:
 
 
 def present(names: Sequence[str], frame: Frame, *, of_generators: bool = False) -> list[str]:
-    """Those of the fields `names` that `frame` has; those too, if asked for, that a generator gives beside them."""
+    """The fields among `names` that `frame` has and, with `of_generators`, those that a generator computes."""
     made = (CONFIDENCE,) if of_generators else ()
     return [name for name in names if name in (*frame.fields(), *made)]
 
 
 class RunPreview:
-    """Images in `.preview/`, kept so that a run can be continued; `encode` makes the sheet and the movie of them."""
+    """The images of a run in `.preview/`, from which `encode` makes the contact sheet and the movie.
+
+    Images are kept, so that a run can be resumed. `up` is the axis that points up.
+    """
 
     def __init__(self, root: Path, up: str) -> None:
         self._pictures, self._up = root / ".preview", up
         self._sheet, self._movie = root / "preview.png", root / "preview.mp4"
 
     def image_path(self, number: int, side: str = "coarse") -> Path:
-        """Path of the image of a frame's `coarse` or `fine` side."""
+        """The path of the image of a frame; `side` is `coarse` or `fine`."""
         return self._pictures / f"{number:04d}_{side}.png"
 
     def downsampler(self, shape: Sequence[int], like: Frame) -> DownsampledDensity:
-        """Gathers the fine fields of `shape` voxels that `render_frame` draws, on the device of `like`."""
+        """Collects the fine fields of a frame of `shape` voxels for `render_frame`, on the device of `like`."""
         from fluidsr import preview
 
         device = like.density.device if hasattr(like.density, "detach") else "cpu"
         return preview.DownsampledDensity(shape, device, beside=present(("flame",), like))
 
     def render_frame(self, number: int, coarse: Frame, fine: Frame | None) -> None:
-        """Render a frame's two sides, with the solids of the coarse one; the coarse one last, since its image marks
-        the frame as rendered."""
+        """Render both sides of a frame, with the solids of the coarse side.
+
+        The coarse image is written last, because it marks the frame as rendered.
+        """
         from fluidsr import preview
 
         self._pictures.mkdir(exist_ok=True)
@@ -59,7 +64,7 @@ class RunPreview:
 
     @staticmethod
     def _write(path: Path, picture: np.ndarray, before: Sequence[Future[None]]) -> None:
-        """Write a picture, unless one of those before it failed."""
+        """Write a picture, unless an earlier write has failed."""
         from fluidsr import preview
 
         for write in before:
@@ -67,9 +72,13 @@ class RunPreview:
         preview.write_png(path, picture)
 
     def encode(self, numbers: Sequence[int], fps: float, coarse: Sequence[int], factor: int) -> None:
-        """Write `preview.png` and `preview.mp4` of the frames `numbers`, all of which were rendered.
+        """Write `preview.png` and `preview.mp4`.
 
-        The captions show the `coarse` cells along each axis, and those times `factor`.
+        Args:
+            numbers: frames to show; they must have been rendered.
+            fps: of the movie, 1/s.
+            coarse: coarse cells along each axis, for the captions.
+            factor: fine cells along a coarse one.
         """
         from fluidsr import preview
 

@@ -64,11 +64,17 @@ def shown_by(new_display: Callable[[Progress], Display]) -> Iterator[None]:
 
 
 class Progress:
-    """Count `total` pieces of work of a named kind; shows how many, how fast, and the time left, on stderr.
+    """Counts pieces of work, and shows the count, the speed and the time left on stderr. A context manager.
 
-    `stage` is the command that does the work. Without a terminal or a notebook there is a plain line at most every
-    `interval` seconds and one for the last piece. Usable as a context manager; `note` shows a line that stays. All goes
-    to the log, too.
+    `note` shows a line that stays. Without a terminal or a notebook there are plain lines. All goes to the log, too.
+
+    Args:
+        total: number of pieces.
+        unit: name of the pieces, plural.
+        stage: the command that does the work.
+        quiet: show nothing.
+        done: number of pieces that are done already, when a run is resumed.
+        interval: shortest time between plain lines, s; the last piece always has a line.
     """
 
     def __init__(

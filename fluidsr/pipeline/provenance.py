@@ -1,4 +1,4 @@
-"""Where a result came from (versions, commit, machine), and the one style of YAML in which that is kept and printed."""
+"""The provenance of a result (versions, commit, machine), and the YAML style of records and printed documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from fluidsr.errors import VolumeError
 
 @cache
 def commit() -> str | None:
-    """The commit of the checkout this package runs from, `-dirty` where it was changed; None if installed."""
+    """The commit of the checkout that this package runs from, with `-dirty` if tracked files were changed.
+
+    None for an installed package, and without git.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -31,19 +34,22 @@ def commit() -> str | None:
 
 
 def environment() -> dict[str, str | None]:
-    """Versions of everything that shapes a result, and the machine's kind."""
+    """The commit, the versions of Python and the packages that results depend on, and the platform."""
     packages = ("numpy", "torch", "taichi", "scipy")
     return {
         "commit": commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "fluidsr": __version__,  # the metadata of an editable install may be those of an earlier version
+        "fluidsr": __version__,  # not from the metadata, which is outdated in an editable install
         **{name: _version(name) for name in packages},
     }
 
 
 def digest(files: Iterable[Path]) -> str:
-    """SHA-256 of what is in `files`, so that a run notices when it has changed. Raises VolumeError."""
+    """SHA-256 of the contents of `files`, one after the other, by which a run notices changes.
+
+    Raises VolumeError for a file that cannot be read.
+    """
     sha = hashlib.sha256()
     for path in files:
         try:
@@ -56,6 +62,7 @@ def digest(files: Iterable[Path]) -> str:
 
 
 def _version(package: str) -> str | None:
+    """The installed version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -68,7 +75,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def to_yaml(document: Any) -> str:
-    """Plain values as YAML in their own order, with short lists on one line."""
+    """`document`, plain values, as YAML: keys in the given order, short lists on one line."""
     text: str = yaml.safe_dump(
         document, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
     )

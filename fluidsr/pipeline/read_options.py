@@ -30,13 +30,13 @@ class ReadOptions:
             raise InputError("axes", f"'{self.axes}' is not known", f"give {' or '.join(get_args(Axes))}")
 
     def up(self, taken: volumes.Taken) -> str:
-        """The axis that points up in what is made of a frame."""
+        """The axis that points up in the result of the frame `taken`: that of `axes`, else that of its file."""
         return taken.up if self.axes is None else self.axes[0]
 
 
 def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """The corners (m) that `crop` gives as `x0,y0,z0,x1,y1,z1`; None for `auto` and for none. Raises InputError for
-    any other text."""
+    """The corners (m) of a `crop` such as `x0,y0,z0,x1,y1,z1`; None for `auto` and None. Raises InputError for any
+    other text."""
     if crop is None or crop == "auto":
         return None
     try:

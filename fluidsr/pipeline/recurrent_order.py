@@ -1,5 +1,4 @@
-"""Frames one after the other, for a generator that reads its own last fine frame: what does not go with that, and how
-such a run is resumed."""
+"""The order of frames for a generator that reads its own last fine frame: checks, and resuming."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ STATE = ".state_last.safetensors"  # in the folder of the run
 
 
 def check_passes(cards: Sequence[Card]) -> None:
-    """Raise InputError for several passes of which one reads its own last fine frame."""
+    """Raise InputError if one of several passes reads its own last fine frame."""
     for card in cards if len(cards) > 1 else ():
         if card.reads_previous:
             raise InputError(
@@ -33,7 +32,8 @@ def check_passes(cards: Sequence[Card]) -> None:
 
 
 def check_order(card: Card, cache: FrameSequence, scheduler: str | None = None) -> None:
-    """Raise InputError where frames would not be made in order from the first one, and the generator needs that."""
+    """Raise InputError if the generator reads its own last fine frame, and frames would not be made in order from the
+    first one."""
     if not card.reads_previous:
         return
     reads = f"'{card.name}' reads its own previous fine frame"
@@ -60,10 +60,17 @@ def in_order(
     folder: Path,
     note: Callable[[str], None],
 ) -> Iterator[tuple[Job, Record]]:
-    """The records of the `wanted` jobs, in order, each made from the fine frame of the one before.
+    """Make frames in order, each from the fine frame before it. Yields the wanted jobs with their records.
 
-    `make(job, last, write)` makes one. What is needed from before the first wanted one is taken from the state that an
-    interrupted run left in `folder`, or made again and not written; the result is the same to the bit.
+    Args:
+        jobs: all frames, in order from the first of the sequence.
+        wanted: whether to write each frame.
+        make: called as `make(job, last, write)`; makes a frame and returns its record.
+        folder: of the run; the state is saved here.
+        note: receives sentences for the user.
+
+    Frames before the first wanted one are restored from the state of an interrupted run, or made again without being
+    written. The results are bit-identical.
     """
     from fluidsr.upscaling import LastFrameStore
 

@@ -1,4 +1,4 @@
-"""`fluidsr render`: volumes to pictures, a movie, or a flipbook."""
+"""`fluidsr render`: volumes drawn as pictures, a movie, or a flipbook."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fluidsr.frame import Frame
     from fluidsr.preview import Camera, RenderStyle
 
-MOST_OF_A_TURN = 3600
+MOST_OF_A_TURN = 3600  # pictures
 
 
 def render(
@@ -52,18 +52,35 @@ def render(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Draw `inputs`: one volume becomes a PNG, several an MP4, or what the name of `output` says. Returns the path.
+    """Draw `inputs`: one volume as a PNG, several as an MP4, or as the name of `output` says. Returns the path.
 
-    A folder gets PNGs; a pattern (`smoke_####.exr`, `smoke_%04d.png`) a picture by each frame's number. EXRs are linear
-    with premultiplied alpha, in half floats. `flipbook`, as `COLUMNSxROWS`, makes one PNG sheet with straight alpha of
-    as many frames, evenly spaced, row by row from the top.
+    The camera does not move from frame to frame and shows the boxes of all frames, so smoke whose box moves is drawn
+    where it is.
 
-    All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
-    is drawn where it is. `camera` sets attributes of `preview.Camera` (`up` is otherwise that of the first file),
-    `extinction` (1/m at density 1) that of `preview.RenderStyle`. `turntable` moves the camera once around in that many
-    pictures: of one volume all of them are made, of several each has one, a step further than the one before. The
-    pictures are drawn here, or by the workers of the dask `scheduler`; they are the same. Raises InputError for bad
-    input and for an output that exists, unless `overwrite`, RunError where another process is drawing the same.
+    Args:
+        inputs: files, folders or patterns of volumes.
+        output: a `.png`, `.exr` or `.mp4` file; a folder, which gets PNGs; or a pattern (`smoke_####.exr`,
+            `smoke_%04d.png`) for one picture per frame number. EXRs are linear with premultiplied alpha, in half
+            floats. By default named after the first file, in the working directory.
+        frames_wanted: which frames, as text (see `frame_numbers`); None: all.
+        fps: of a movie (1/s); by default by the `dt` of the first frame.
+        width: of a picture, pixels; by default by the shape of the box.
+        height: as `width`.
+        camera: attributes of `preview.Camera`; `up` is by default the axis that points up in the first file.
+        turntable: number of pictures in which the camera moves once around. One volume gets all of these pictures; of
+            several volumes each gets one, a step further than the picture before.
+        flipbook: `COLUMNSxROWS`: draw that many evenly spaced frames into one PNG sheet with straight alpha, row by
+            row from the top.
+        extinction: of the smoke at density 1, 1/m; None: as of `preview.RenderStyle`.
+        density_grid: name of the density grid; None: detected.
+        device: device to render on.
+        scheduler: address of a dask scheduler whose workers draw the pictures; None: this process does. The pictures
+            are the same.
+        overwrite: replace an output file that exists.
+        quiet: show no progress.
+
+    On return all pictures are complete under their final names. Raises InputError for bad input and, without
+    `overwrite`, for an output file that exists; RunError if another process is drawing the same pictures.
     """
     from fluidsr import preview
 
@@ -93,7 +110,7 @@ def render(
         stage, up = _stage_of(cache, read_options, scheduler, progress)
         if "up" not in seen_from:
             view = dataclasses.replace(view, up=up)
-        # The pictures of a movie or a sheet are all of one size.
+        # Pictures of a movie or a sheet must have one size, so it is computed once for all of them.
         width, height = preview.picture_size(stage, camera=view, width=width, height=height)
         target.check_size(width, height)
         drawing = _Drawing(stage, width, height, style, device, read_options, target.has_alpha)
@@ -116,7 +133,7 @@ def render(
 
 @dataclass(frozen=True)
 class _Drawing:
-    """The options that all pictures have in common."""
+    """The options that all pictures have in common. `stage` is the grid that every frame is resampled to."""
 
     stage: FrameGrid
     width: int
@@ -129,7 +146,7 @@ class _Drawing:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture to draw: its frame, its camera, and its file if it has one of its own."""
+    """A picture to draw: its frame and camera, and its file; None if it becomes part of a movie or a sheet."""
 
     item: FrameRef
     name: str
@@ -137,13 +154,13 @@ class _Picture:
     file: Path | None
 
     def absolute(self) -> _Picture:
-        """The same with absolute paths, for processes that work in another folder."""
+        """The same picture with absolute paths, for processes with another working directory."""
         file = None if self.file is None else self.file.resolve()
         return dataclasses.replace(self, item=self.item.absolute(), file=file)
 
 
 def _draw(picture: _Picture, drawing: _Drawing) -> tuple[np.ndarray, float]:
-    """Draw a picture into its file; the pixels of one without a file (else none), and the frame's `dt`."""
+    """Draw a picture. Returns its pixels (an empty array if they went into its file) and the frame's `dt` in s."""
     from fluidsr import preview
 
     frame = _frame(picture.item, drawing.read_options, drawing.stage, picture.item.source.stat().st_mtime_ns)
@@ -164,8 +181,9 @@ def _draw(picture: _Picture, drawing: _Drawing) -> tuple[np.ndarray, float]:
     return pixels[:0], frame.dt
 
 
-@lru_cache(maxsize=1)  # all pictures of a turn are of one frame
+@lru_cache(maxsize=1)  # a turntable draws the same frame many times
 def _frame(item: FrameRef, read_options: ReadOptions, stage: FrameGrid, changed: int) -> Frame:
+    """The frame resampled to `stage`. `changed`, the file's time of modification, is part of the key of the cache."""
     return resampled(frame_reading.read(item, read_options, ["density", "flame"])[0], stage)
 
 
@@ -176,7 +194,7 @@ def _gather(
     stack: ExitStack,
     progress: Progress,
 ) -> None:
-    """Write the pictures into the one file that they share."""
+    """Write all pictures into one movie or sheet, as they are drawn."""
     from fluidsr import preview
 
     movie, sheet = None, []
@@ -202,22 +220,24 @@ def _make_folder(folder: Path) -> None:
 def _stage_of(
     cache: FrameSequence, read_options: ReadOptions, scheduler: str | None, progress: Progress
 ) -> tuple[FrameGrid, str]:
-    """The box around all frames of a cache, so that any split of them gives the same pictures; and the axis that points
-    up in the first frame that is wanted."""
+    """The grid around all frames of a cache, and the axis that points up in the first of the frames to draw.
+
+    Frames that are not drawn count, too, so a farm that splits the frames among machines gets the same pictures.
+    """
     place = partial(_place, read_options=read_options)
-    places = cluster.results(
+    results = cluster.results(
         place, cache.all_frames, scheduler, progress.note, name=lambda item: item.name, sent=FrameRef.absolute
     )
-    with closing(places):
-        seen = dict(places)
-    _, up = seen[cache.items[0]]
-    return around(grid for grid, _ in seen.values()), up
+    with closing(results):
+        places = dict(results)
+    _, up = places[cache.items[0]]
+    return around(grid for grid, _ in places.values()), up
 
 
 def _pictures(
     shots: Sequence[tuple[FrameRef, Shot]], target: RenderTarget, camera: Camera, turntable: int | None
 ) -> list[_Picture]:
-    """A picture of each of `shots`, the camera on its turn."""
+    """A picture for each shot, with the camera turned by the step of the shot."""
     step = 360.0 / turntable if turntable is not None else 0.0
     return [
         _Picture(
@@ -231,7 +251,7 @@ def _pictures(
 
 
 def _shots(items: Sequence[FrameRef], turntable: int | None) -> list[tuple[FrameRef, Shot]]:
-    """The pictures and their frames: one of each of `items`, or all around a single one."""
+    """The shots with their frames: one for each of `items`, or a whole turn around a single item."""
     if turntable is not None and len(items) == 1:
         turn = [Shot(f"{items[0].name}_{place + 1:04d}", place + 1, place) for place in range(turntable)]
         return [(items[0], shot) for shot in turn]
@@ -247,8 +267,10 @@ def _default_path(first: Path, shots: int, flipbook: bool) -> Path:
 def _own(
     target: RenderTarget, items: Sequence[FrameRef], overwrite: bool, stack: ExitStack, progress: Progress
 ) -> None:
-    """Claim the files that are written until `stack` ends, and remove what killed processes left of them. Raises
-    InputError for a file that exists, unless `overwrite`."""
+    """Own the output files until `stack` ends, and remove unfinished files that killed processes have left.
+
+    Raises InputError for a single file that exists, unless `overwrite`; RunError if another process writes the same.
+    """
     if target.is_one_file:
         stack.enter_context(sole_writer(target.path))
         if target.path.exists() and not overwrite:
@@ -263,7 +285,7 @@ def _own(
 
 
 def _place(item: FrameRef, read_options: ReadOptions) -> tuple[FrameGrid, str]:
-    """The grid of a frame, and the axis that points up in it; reads its density once."""
+    """The grid of a frame, and the axis that points up in it. Reads the density."""
     taken, _ = frame_reading.take(item, read_options, ["density"])
     frame = frame_reading.in_its_place(taken, item, read_options)
     return FrameGrid.of(frame), read_options.up(taken)

@@ -1,4 +1,4 @@
-"""The target of `fluidsr render`: one picture, pictures by number, a movie, or a flipbook sheet."""
+"""The output of `fluidsr render`: one picture, numbered pictures, a movie, or a flipbook sheet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SHEET = 16384  # pixels along an edge: what graphics cards take as a texture
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture to be drawn: its name and number, and the step of the camera's turn."""
+    """A picture to draw: the name of its file in a folder, its number in a pattern, and the step of the turntable."""
 
     name: str
     number: int
@@ -25,8 +25,14 @@ class Shot:
 
 @dataclass(frozen=True)
 class RenderTarget:
-    """`files` has a path for each shot, or a single one, which all of them share. `suffix` is that of the files, and
-    `grid` the columns and rows of a flipbook."""
+    """The files that pictures are written to.
+
+    Attributes:
+        path: the output as the user gave it: a file, a pattern or a folder.
+        suffix: of the files, in lower case.
+        files: one path for each shot, or the single file that all shots share.
+        grid: columns and rows of a flipbook; None for any other output.
+    """
 
     path: Path
     suffix: str
@@ -37,9 +43,18 @@ class RenderTarget:
     def of(
         cls, path: Path, shots: Sequence[Shot], kind: str, *, grid: tuple[int, int] | None, fps: float | None
     ) -> RenderTarget:
-        """Where `shots` go: `.png` or `.exr`, with a pattern (`####`, `%04d`) for several; `.mp4`; or PNGs in a folder.
+        """The target `path` for `shots`.
 
-        `kind` says in an error what the shots are. Raises InputError for what cannot be.
+        Args:
+            path: a `.png` or `.exr` file, with a pattern (`####`, `%04d`) for several shots; an `.mp4` file; or a
+                folder, which gets PNGs.
+            shots: the pictures, in order.
+            kind: a description of the shots for errors, such as `12 volumes`.
+            grid: columns and rows of a flipbook; None: no flipbook.
+            fps: the frame rate that the user gave; allowed for movies only.
+
+        Raises InputError for another suffix, for several shots in one picture, for a flipbook that is not one PNG, and
+        for `fps` without a movie.
         """
         suffix = path.suffix.lower()
         if suffix not in (*_PICTURES, ".mp4", ""):
@@ -70,26 +85,26 @@ class RenderTarget:
 
     @property
     def folder(self) -> Path:
-        """Where the files are."""
+        """The folder of the files."""
         return self.files[0].parent
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the pictures are those of `preview.render_linear`."""
+        """Whether the pictures have alpha; `preview.render_linear` then draws them."""
         return self.suffix == ".exr" or self.grid is not None
 
     @property
     def is_gathered(self) -> bool:
-        """Whether all pictures go into one file, a movie or a sheet."""
+        """Whether all pictures are written into one file, a movie or a sheet."""
         return self.suffix == ".mp4" or self.grid is not None
 
     @property
     def is_one_file(self) -> bool:
-        """Whether there is one file, whose name the user has given."""
+        """Whether the output is a single file with the name that the user gave."""
         return self.files == (self.path,)
 
     def check_size(self, width: int, height: int) -> None:
-        """Raises InputError where pictures of this size make too large a sheet."""
+        """Raise InputError if a flipbook of pictures of this size (pixels) would exceed MAX_SHEET along an edge."""
         if self.grid is not None:
             size = (self.grid[0] * width, self.grid[1] * height)
             if max(size) > MAX_SHEET:
@@ -98,7 +113,7 @@ class RenderTarget:
 
 
 def parse_grid(text: str) -> tuple[int, int]:
-    """Columns and rows of `8x4`. Raises InputError for other text."""
+    """The columns and rows of a text such as `8x4`. Raises InputError for any other text."""
     match = re.fullmatch(r"([1-9]\d{0,2})x([1-9]\d{0,2})", text.strip())
     if match is None:
         raise InputError("flipbook", f"'{text}' is not COLUMNSxROWS", "give a grid such as 8x8")
@@ -106,8 +121,10 @@ def parse_grid(text: str) -> tuple[int, int]:
 
 
 def evenly(count: int, wanted: int) -> list[int]:
-    """`wanted` of the places 0 to `count - 1`, evenly, the first and the last among them. Raises InputError where there
-    are fewer."""
+    """`wanted` of the indices 0 to `count - 1`, evenly spaced, with the first and (if `wanted` > 1) the last.
+
+    Raises InputError if `wanted` exceeds `count`.
+    """
     if wanted > count:
         problem = f"needs {wanted} frames, but there are only {count}"
         raise InputError("flipbook", problem, "give fewer columns or rows")

@@ -1,4 +1,4 @@
-"""`fluidsr restcoords`: rest coordinates beside the fields of a cache, for noise that moves with the smoke."""
+"""`fluidsr restcoords`: adds rest coordinates to the frames of a cache, for noise that moves with the smoke."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ from fluidsr.volumes.staggered import FACES, written_fields
 
 @dataclass(frozen=True)
 class RestSettings:
-    """The options of `restcoords`. `fields` are written with density and the coordinates; empty: all that a frame
-    has. `period`: frames from one reset of a set of coordinates to its next."""
+    """The options of `restcoords`."""
 
-    period: int = PERIOD
+    period: int = PERIOD  # frames between two resets of one set of coordinates
     intake: ReadOptions = field(default_factory=ReadOptions)
-    formats: tuple[str, ...] = ()  # none: the input's own, where that can be written, else vdb
-    fields: tuple[str, ...] = ()
-    precision: str | None = None  # None: of a VDB its own, else half; coordinates are always float
+    formats: tuple[str, ...] = ()  # empty: the format of the input if it can be written, else vdb
+    fields: tuple[str, ...] = ()  # to write besides density and the coordinates; empty: all
+    precision: str | None = None  # None: as in an input VDB, else half; coordinates are always float
     threshold: float = 0.0
 
 
@@ -47,11 +46,22 @@ def restcoords(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Write the frames of `inputs` with `rest`, `rest2` and `rest_ratio` into `output/frames/`. Returns the folder.
+    """Write the frames of `inputs` with the fields `rest`, `rest2` and `rest_ratio`. Returns the folder of the results.
 
-    The flow is followed from the first frame of the sequence, whatever frames are wanted. The same call again resumes
-    it where it stopped, from a state that is saved every few seconds; files are the same as without the stop. Raises
-    InputError where frames are missing, or have smoke and no velocity.
+    The coordinates are advected from the first frame of the sequence on, even if the selection begins later. The same
+    call again resumes an interrupted run from a state that is saved every few seconds; the files are the same.
+
+    Args:
+        inputs: files, folders or patterns of one sequence.
+        output: the folder; `runs/NAME_rest` by default.
+        settings: options of the command.
+        frames_wanted: which frames to write, as text (see `frame_numbers`); None: all.
+        overwrite: replace an earlier run in the folder.
+        quiet: show no progress.
+
+    On return the frames are in `output/frames/`. For the format `vti`, `output/NAME.pvd` lists them with their times;
+    for `vdb`, the USD layer `output/NAME.usda` does. Raises InputError for missing frames, and for frames with smoke
+    but without velocity.
     """
     cache = FrameSequence.of(inputs, frames_wanted)
     if cache.gaps:
@@ -94,14 +104,15 @@ def _write_frames(
     saved: Checkpoint,
     progress: Progress,
 ) -> None:
-    sequence_of_all = cache.all_frames
-    places = [place for place, item in enumerate(sequence_of_all, start=1) if item in todo]
-    _, begin = _read(sequence_of_all[0], settings, [])
-    with naming(sequence_of_all[0].source, {"velocity"}):
-        rest = RestCoordinates(begin, settings.period)
+    """Write the frames in `todo`, and read all frames before them for their velocity."""
+    frames = cache.all_frames
+    places = [place for place, item in enumerate(frames, start=1) if item in todo]
+    _, start_frame = _read(frames[0], settings, [])
+    with naming(frames[0].source, {"velocity"}):
+        rest = RestCoordinates(start_frame, settings.period)
     first = saved.restore({"rest": rest}, before=places[0])
     shown: set[str] = set()
-    for place, item in enumerate(sequence_of_all[: places[-1]], start=1):
+    for place, item in enumerate(frames[: places[-1]], start=1):
         if place <= first:
             continue
         started = time.perf_counter()
@@ -128,7 +139,10 @@ def _write_frames(
 def _read(
     item: FrameRef, settings: RestSettings, fields: Sequence[str] | None
 ) -> tuple[volumes.Taken, Frame]:
-    """A frame as its file has it and in m/s: with density, velocity where it has any, and `fields`; None: with all."""
+    """A frame as its file has it, and the same frame in m/s: density, velocity if there is any, and `fields`.
+
+    `fields` None reads all. Raises NotFiniteError for a NaN or an infinity.
+    """
     field_lists = [None] if fields is None else frame_reading.with_any(["velocity"], fields)
     taken, _ = frame_reading.take(item, settings.intake, *field_lists)
     frame = frame_reading.in_its_place(taken, item, settings.intake)
@@ -145,7 +159,7 @@ def _write_one(
     settings: RestSettings,
     formats: Sequence[str],
 ) -> dict[str, Any]:
-    """Write a frame with its coordinates; returns its record."""
+    """Write a frame with its coordinates. Returns its record for the log."""
     frame = frame.replace(others={**frame.others, **rest.fields()}).numpy()
     names = {"density", *settings.fields, *REST_FIELDS}
     names |= {FACES} if "velocity" in names else set()

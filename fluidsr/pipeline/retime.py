@@ -1,4 +1,4 @@
-"""`fluidsr retime`: a cache of volumes at another frame rate, or in slow motion, along the flow."""
+"""`fluidsr retime`: a cache of volumes at another frame rate or speed, with new frames interpolated along the flow."""
 
 from __future__ import annotations
 
@@ -34,22 +34,30 @@ from fluidsr.volumes.staggered import FACES, written_fields
 
 @dataclass(frozen=True)
 class RetimeSettings:
-    """The options of `retime`; plain values, so that they can be sent to workers."""
+    """The options of `retime`. Plain values, so that they can be sent to workers."""
 
-    frame_rate: float | None = None  # of the result; None: that of the input
-    speed: float = 1.0
+    frame_rate: float | None = None  # of the result, 1/s; None: the rate of the input
+    speed: float = 1.0  # seconds of the simulation per second of the result; below 1: slow motion
     device: str = "auto"
     intake: ReadOptions = field(default_factory=ReadOptions)  # with the frame rate of the input
-    formats: tuple[str, ...] = ()  # none: the input's own, where that can be written, else vdb
-    fields: tuple[str, ...] = ()  # with the density; none: all that a frame has
-    precision: str | None = None  # None: of a VDB its own, else half
+    formats: tuple[str, ...] = ()  # empty: the format of the input if it can be written, else vdb
+    fields: tuple[str, ...] = ()  # to write besides density; empty: all
+    precision: str | None = None  # of the files; None: as in an input VDB, else half
     threshold: float = 0.0
 
 
 @dataclass(frozen=True)
 class RetimedFrame:
-    """A frame of the result: its number, and the frames of the input on both sides, the later one at `share` 1; at a
-    frame of the input itself, `share` is 0 and there is none `after`. `seconds` lie between the two."""
+    """A frame of the result, between the input frames `before` and `after`.
+
+    Attributes:
+        number: of the frame in the result.
+        name: of its files, without suffix.
+        before: the input frame at the time of this frame, or the last one before it.
+        after: the next input frame; None if `before` is at the time of this frame.
+        share: position between them, from 0 at `before` to 1 at `after`.
+        seconds: simulated time from `before` to `after`, s.
+    """
 
     number: int
     name: str
@@ -60,33 +68,33 @@ class RetimedFrame:
 
     @property
     def frame(self) -> float:
-        """The number in the names of its files."""
+        """The number in the names of the files."""
         return self.number
 
     @property
     def source(self) -> Path:
-        """The file of the frame before it."""
+        """The file of the input frame `before`, which messages name."""
         return self.before.source
 
     def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
-        """The files that a run in `root` makes of it."""
+        """The files of this frame in a run in the folder `root`, one for each format."""
         return [root / "frames" / f"{self.name}.{suffix}" for suffix in formats]
 
     def absolute(self) -> RetimedFrame:
-        """The same with absolute paths, for processes that work in another folder."""
+        """The same frame with absolute paths, for processes with another working directory."""
         return replace(self, before=self.before.absolute(), after=self.after and self.after.absolute())
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The frames of the result and their rate (1/s); `dt` (s): the simulation's time from one to the next."""
+    """The frames of the result and their rate."""
 
-    frames: tuple[RetimedFrame, ...]
-    items: tuple[RetimedFrame, ...]  # those of them that are wanted
-    input_rate: float
-    rate: float
-    dt: float
-    first: tuple[volumes.Taken, Frame]
+    frames: tuple[RetimedFrame, ...]  # all
+    items: tuple[RetimedFrame, ...]  # the selected ones
+    input_rate: float  # 1/s
+    rate: float  # of the result, 1/s
+    dt: float  # simulated time from one frame of the result to the next, s
+    first: tuple[volumes.Taken, Frame]  # the first frame of the input, as `_load` returns it
 
 
 def retime(
@@ -99,13 +107,24 @@ def retime(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Write the frames of `inputs` at another rate or speed into `output/frames/`. Returns the folder.
+    """Write the frames of `inputs` at another frame rate or speed. Returns the folder of the results.
 
-    A frame at the time of one of the input is a copy of its file, byte for byte, where the format is the same, the file
-    holds the whole frame, with velocity in m/s, and nothing else is asked for; all others are made by
-    `retiming.between`. Files are numbered one by one from the number of the first; `frames_wanted` counts these
-    numbers. The same call again resumes it where it stopped. Raises InputError where the input lacks frames or
-    velocity.
+    A frame at the time of an input frame is a byte-for-byte copy of its file if the format is the same, the file holds
+    the whole frame with velocity in m/s, and no option changes its contents. Other frames between two input frames are
+    made by `retiming.between`. The same call again resumes an interrupted run.
+
+    Args:
+        inputs: files, folders or patterns of one sequence.
+        output: the folder; `runs/NAME_retimed` by default.
+        settings: options of the retiming.
+        frames_wanted: which frames of the result, as text (see `frame_numbers`); None: all. Frames of the result are
+            numbered consecutively from the number of the first input frame.
+        scheduler: address of a dask scheduler whose workers make the frames; None: this process does.
+        overwrite: replace an earlier run in the folder.
+        quiet: show no progress.
+
+    On return the frames are in `output/frames/`. For the format `vti`, `output/NAME.pvd` lists them with their times;
+    for `vdb`, the USD layer `output/NAME.usda` does. Raises InputError if input frames or their velocity are missing.
     """
     settings = replace(settings, device=devices.resolve(settings.device))
     cache = FrameSequence.of(inputs)
@@ -143,7 +162,7 @@ def retime(
             note = f"the result has {rate} frames per second of the simulation: pass this rate where velocity matters"
             progress.note(f"{note} (upsample --frame-rate {rate})")
     folder.refresh()
-    # Played at the rate asked for.
+    # Players show the series at the requested rate, whatever the times of the simulation are.
     write_series_files(root, plan.frames, folder.complete, settings.formats, plan.rate)
     return root
 
@@ -151,7 +170,7 @@ def retime(
 def describe(
     inputs: Sequence[str], settings: RetimeSettings, *, frames_wanted: str | None = None
 ) -> dict[str, Any]:
-    """The retiming that would be made of `inputs`, and its cost; reads the first frame and writes nothing."""
+    """The run that `retime` would make, and its cost. Reads the first frame only. Raises as `retime` does."""
     cache = FrameSequence.of(inputs)
     plan = _plan(cache, settings, frames_wanted)
     frame, device = plan.first[1], devices.resolve(settings.device)
@@ -170,14 +189,18 @@ def describe(
             "frames_kept": len(plan.items) - blended,
             "frames_made": blended,
             "cells": math.prod(frame.shape),
-            "memory_bytes": 3 * 4 * numbers,  # two frames, and the one between them
+            "memory_bytes": 3 * 4 * numbers,  # two input frames and the frame between them, as float32
             "memory_free_bytes": None if free is None else free.size,
         },
     }
 
 
 def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | None) -> _Plan:
-    """Which frames there will be. Raises InputError for a single frame, and where one between two others is missing."""
+    """The frames of the result.
+
+    Raises InputError for a single input frame, for an input frame that is missing between two others, for too many
+    frames, and if `frames_wanted` selects none.
+    """
     inputs = cache.all_frames
     if len(inputs) < 2:
         raise InputError(str(inputs[0].source), "is a single frame", "give a sequence of two or more")
@@ -219,7 +242,7 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
 
 
 def _input_rate(inputs: Sequence[FrameRef], first: Frame, settings: RetimeSettings) -> float:
-    """Frames per second of the input: as given, else by its series or its files, else 24."""
+    """Frames per second of the input: as given in `settings`, else by the times of the series, else by `first.dt`."""
     start, end = inputs[0].time, inputs[-1].time
     if settings.intake.frame_rate is None and start is not None and end is not None and end > start:
         return (inputs[-1].frame - inputs[0].frame) / (end - start)
@@ -227,7 +250,11 @@ def _input_rate(inputs: Sequence[FrameRef], first: Frame, settings: RetimeSettin
 
 
 def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: float) -> dict[str, Any]:
-    """Write one frame of the result under its final names; returns its record."""
+    """Write one frame of the result into the folder `root`. Returns its record for the log.
+
+    `dt` is the simulated time between frames of the result, s. On return the files have their final names. Raises
+    InputError for input frames that cannot be read, are not finite, or have smoke and no velocity.
+    """
     started = time.perf_counter()
     taken, frame = _load(item.before, settings)
     written = WrittenStyle.of(taken, settings.intake, settings.precision)
@@ -236,7 +263,8 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
         after, later = _load(item.after, settings)
         notes += after.notes
         begin, end = _filled(taken, frame, later), _filled(after, later, frame)
-        whole = frozenset().union(*(each.style.whole for each in (taken, after) if each.style))
+        styles = [source.style for source in (taken, after) if source.style]
+        whole = frozenset().union(*(style.whole for style in styles))
         with naming(item.before.source):
             made = between(
                 begin.torch(settings.device),
@@ -247,7 +275,7 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
             )
         moment = frame.time + item.share * (later.time - frame.time) if has_times else item.number * dt
         frame = made.numpy().replace(time=moment, dt=dt)
-        if written.style is not None:  # the source's number and time are not those of this frame
+        if written.style is not None:  # number and time in the source's metadata do not apply to this frame
             file = {key: value for key, value in written.style.file.items() if key not in ("frame", "time")}
             written = replace(written, style=replace(written.style, file=file))
     names = _wanted(frame.fields(), settings)
@@ -276,13 +304,14 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
 
 
 def _filled(taken: volumes.Taken, frame: Frame, other: Frame) -> Frame:
-    """The frame; where its file holds no voxel, on the cells of the `other` one."""
+    """The frame; if its file holds no voxel, an empty frame on the grid of `other`."""
     if not taken.empty:
         return frame
     return other.with_fields({"density": other.density * 0}, time=frame.time, dt=frame.dt)
 
 
 def _wanted(present: Iterable[str], settings: RetimeSettings) -> list[str]:
+    """The fields among `present` that are written."""
     names = {"density", *settings.fields}
     if "velocity" in names:
         names.add(FACES)
@@ -290,7 +319,7 @@ def _wanted(present: Iterable[str], settings: RetimeSettings) -> list[str]:
 
 
 def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: RetimeSettings) -> bool:
-    """Whether the file of a frame is what is to be written of it, as it is."""
+    """Whether the file of an input frame can be copied to `target` unchanged."""
     read = settings.intake
     changed = settings.fields or settings.precision or settings.threshold or read.crop or read.axes
     several = item.parts or item.step or siblings.beside(item.source)
@@ -299,11 +328,14 @@ def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: Retim
 
 
 def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:
-    """A frame of the input as its file has it, and in m/s with its time; the last two that were read are kept."""
+    """An input frame as its file has it, and the same frame in m/s with its time.
+
+    The last two frames are cached, because consecutive frames of the result read the same ones.
+    """
     global _recent
     field_lists = frame_reading.with_any(["velocity"], settings.fields) if settings.fields else [None]
     key = (item, settings.intake, settings.fields, item.source.stat().st_mtime_ns)
-    recent = _recent  # another thread may take its turn
+    recent = _recent  # a local reference: another thread may replace the cache
     if key not in recent:
         taken, _ = frame_reading.take(item, settings.intake, *field_lists)
         loaded = taken, frame_reading.in_its_place(taken, item, settings.intake)
@@ -313,4 +345,4 @@ def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Fram
     return recent[key]
 
 
-_recent: dict[tuple[Any, ...], tuple[volumes.Taken, Frame]] = {}  # the frames that were read last
+_recent: dict[tuple[Any, ...], tuple[volumes.Taken, Frame]] = {}  # the last two frames read by `_load`

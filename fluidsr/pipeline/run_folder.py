@@ -1,8 +1,8 @@
-"""A run's folder: what was asked (`run.yaml`), what happened (`run.jsonl`), and how it is resumed.
+"""A run's folder: its configuration (`run.yaml`), its log of finished frames (`run.jsonl`), and how it is resumed.
 
-A frame is complete when all its files have their final names *and* its line, with their sizes and checksums, stands in
-`run.jsonl`; files get their final names by renaming, so nothing half-written is ever taken for complete. A folder
-that comes from elsewhere is not trusted: a line that is no record is dropped, and its frame is made again.
+A frame is complete when all its files have their final names *and* `run.jsonl` has its line, with the sizes and
+checksums of the files. Files get their final names by renaming, so a half-written file is never taken for complete. A
+folder from elsewhere is not trusted: a line that is not a valid record is ignored, and its frame is computed again.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _PICTURE = re.compile(r"\d{4,}_(coarse|fine)\.png")
 _MOST_SPEC, _MOST_LINE = 16 << 20, 1 << 20  # bytes
 _MOST_DEPTH = 32
 _MOST_FRAME = 10**18  # pre-roll frames are negative, and some names have a date as their number
-_FREE = ("skip_damaged",)  # keys of a configuration that say which frames are made, and not what is in them
+_FREE = ("skip_damaged",)  # keys of a configuration that select frames, and have no effect on their contents
 _MOST_SHOWN = 60  # characters of a value in a message
 
 _Finite = Annotated[float, Field(ge=-1e15, le=1e15)]
 
 
 class _File(BaseModel):
-    """Size and time of a file when it was finished."""
+    """Size and checksum of a file when it was finished."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -52,7 +52,7 @@ class _File(BaseModel):
 
 
 class _Record(BaseModel):
-    """A line of `run.jsonl`; more is allowed and kept."""
+    """A line of `run.jsonl`. Further keys are allowed and kept."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -79,9 +79,9 @@ class _Record(BaseModel):
 
 
 class RunFolder:
-    """The folder of one run, owned until `close`; `complete` maps the numbers of finished frames to their records.
+    """The folder `path` of one run. It is owned until `close`; as a context manager it closes at the end.
 
-    `notes`: sentences for the user about what was found there. A context manager, which closes at its end.
+    `notes` are sentences for the user about the state of the folder.
     """
 
     def __init__(self, path: Path, ownership: Ownership, needed: Sequence[str]) -> None:
@@ -101,14 +101,24 @@ class RunFolder:
         frames: Iterable[int] | None = None,
         needed: Sequence[str] = (),
     ) -> RunFolder:
-        """Create the folder, or resume in it if it holds a run of the same `configuration` (but for what has no effect
-        on the frames), and own its `frames` (None: all of them).
+        """Create the folder, or resume the run that it holds, and take ownership of `frames`.
 
-        `notes` are recorded and may differ between resumptions (how many frames were asked for). A line of the log
-        without the keys `needed` is none. Raises InputError where the folder cannot be written, holds another
-        configuration and a frame of it, or holds files that are not a run's, and `overwrite` is off; with `overwrite`
-        the old run is removed first, and no file beside it. Raises RunError where another process is at work on any
-        of the frames, or on any at all and the run would be removed.
+        A run is resumed if its command and configuration are the same; keys that have no effect on the frames may
+        differ. A run of another configuration that has no frames yet is replaced.
+
+        Args:
+            path: the folder; created if necessary.
+            command: name of the command, as `run.yaml` records it.
+            configuration: all options that determine the contents of the frames.
+            overwrite: remove the run that is in the folder first, but no other files.
+            notes: further entries of `run.yaml`, which may differ when the run is resumed; e.g. the requested frames.
+            frames: numbers of the frames that this process makes; None: all.
+            needed: keys that a record must have; a line of the log without them does not count.
+
+        On return `run.yaml` describes the run, `frames/` exists, and unfinished files are removed unless other
+        processes work in the folder. Raises InputError if the folder cannot be written, holds files that are not a
+        run's, or, without `overwrite`, holds frames of another configuration. Raises RunError if another process works
+        on one of the frames, or on any frame of a run that would be removed.
         """
         requested = _plain(configuration)
         _make_folder(path)
@@ -117,7 +127,7 @@ class RunFolder:
         differs = _differs(path, command, requested)
         if differs is not None and not overwrite and _holds_frames(path):
             raise differs
-        # Whoever removes a run owns all of it first.
+        # A run must be owned as a whole before it is removed.
         removes = (path / _SPEC).exists() and (overwrite or differs is not None)
         document = {
             "command": command,
@@ -131,9 +141,9 @@ class RunFolder:
                 if removes:
                     _remove_run(path)
                 elif late := _differs(path, command, requested):
-                    raise late  # another command was faster
+                    raise late  # another process created a run since the check above
                 _drop_cut_line(path / _LOG)
-                if ownership.alone:  # or it may be what another machine is writing
+                if ownership.alone:  # otherwise another machine may still be writing these files
                     for part in (path, *(path / side for side in (*_SIDES, _PICTURES))):
                         remove_unfinished(part)
                 with replacing(path / _SPEC) as temporary:
@@ -152,7 +162,7 @@ class RunFolder:
         return folder
 
     def close(self) -> None:
-        """Let others work here; a second call does nothing."""
+        """Release the ownership of the folder. A second call does nothing."""
         self._ownership.release()
 
     def __enter__(self) -> RunFolder:
@@ -164,7 +174,7 @@ class RunFolder:
         self.close()
 
     def refresh(self) -> None:
-        """Read the log again: machines that share the folder may have finished frames meanwhile."""
+        """Read the log again. Machines that share the folder may have finished more frames."""
         self._records = {
             number: record
             for number, record in _read_log(self.path / _LOG)
@@ -173,18 +183,19 @@ class RunFolder:
 
     @property
     def complete(self) -> Mapping[int, dict[str, Any]]:
+        """The records of finished frames by number, as of the last `refresh` or `record`."""
         return self._records
 
     def is_complete(self, number: int, files: Iterable[Path]) -> bool:
-        """Whether frame `number` was recorded, and all its `files` are there and what they were then.
+        """Whether frame `number` is recorded, and all its `files` exist with the recorded sizes and checksums.
 
-        A note is added where one is damaged. A record of an earlier version has no checksums: there a file counts
-        unless it is empty.
+        Other volumes in the record are checked, too. A damaged file adds a note. A record of an earlier version has no
+        checksums; its files only need to be non-empty.
         """
         if number not in self._records:
             return False
         stored = self._records[number].get("files") or {}
-        # A frame may have more volumes than the caller names: a .uni file holds one field, and has siblings.
+        # A frame may have more volumes than the caller names: a .uni file holds one field, so others lie beside it.
         volumes = (self.path / name for name in stored if re.fullmatch(r"(frames|coarse)/[^/\\]+", name))
         for file in dict.fromkeys((*files, *volumes)):
             problem = _damage(file, stored.get(self._name(file)))
@@ -194,8 +205,10 @@ class RunFolder:
         return True
 
     def record(self, number: int, record: Mapping[str, Any], files: Iterable[Path] = ()) -> None:
-        """Append one frame's line to `run.jsonl`, with the sizes and checksums of its `files`. On return it is on the
-        disk. Raises RunError for a file that does not exist.
+        """Append the `record` of frame `number` to `run.jsonl`, with the sizes and checksums of its `files`.
+
+        On return the line is on the disk (fsync). Raises RunError for a file that does not exist, and RunError or
+        InputError if the log cannot be written.
         """
         try:
             sums = {self._name(file): _describe(file) for file in files}
@@ -215,11 +228,12 @@ class RunFolder:
         self._records[number] = line
 
     def _name(self, file: Path) -> str:
-        """A file's name in the log."""
+        """The name of a file in the log, such as `frames/smoke_0001.vdb`."""
         return f"{file.parent.name}/{file.name}"
 
 
 def _describe(file: Path) -> dict[str, Any]:
+    """Size (bytes) and SHA-256 of a file, as a record stores them."""
     size, sha = 0, hashlib.sha256()
     with file.open("rb") as opened:
         while block := opened.read(1 << 20):
@@ -229,7 +243,7 @@ def _describe(file: Path) -> dict[str, Any]:
 
 
 def _damage(file: Path, stored: Mapping[str, Any] | None) -> str:
-    """The problem of a finished frame's file; empty if there is none."""
+    """What is wrong with a file of a finished frame; empty if nothing is. `stored`: its entry in the record."""
     try:
         size = file.stat().st_size
         if stored is None:
@@ -244,8 +258,9 @@ def _damage(file: Path, stored: Mapping[str, Any] | None) -> str:
 
 
 def _differs(path: Path, command: str, requested: dict[str, Any]) -> InputError | None:
-    """The error to raise where the run at `path` is not of this command and configuration; None where it is, or where
-    there is no run.
+    """The error to raise if the run at `path` has another command or configuration.
+
+    None if both are the same, and if there is no run.
     """
     if not (path / _SPEC).exists():
         return None
@@ -269,7 +284,10 @@ def _differs(path: Path, command: str, requested: dict[str, Any]) -> InputError 
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> str:
-    """The first key whose value differs, as `key is OLD there and NEW here`; empty if there is none."""
+    """The first key whose value differs, as `key is OLD there and NEW here`; empty if no value differs.
+
+    `key` is the dotted path of `old` and `new` in the whole document.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             difference = first_difference(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
@@ -287,7 +305,7 @@ def _shortened(value: Any) -> str:
 
 
 def _is_unborn(path: Path) -> bool:
-    """Whether the folder is empty except for what a run leaves if it is stopped before it writes `run.yaml`."""
+    """Whether the folder holds nothing but what a run leaves when it is stopped before it writes `run.yaml`."""
     for entry in path.iterdir():
         if entry.name == "frames" and entry.is_dir():
             if any(entry.iterdir()):
@@ -298,7 +316,7 @@ def _is_unborn(path: Path) -> bool:
 
 
 def _holds_frames(path: Path) -> bool:
-    """Whether the folder has anything that somebody may miss: a finished frame, or a line about one."""
+    """Whether the folder holds results worth keeping: a finished frame or a line in the log."""
     log = path / _LOG
     if log.exists() and log.stat().st_size:
         return True
@@ -306,31 +324,34 @@ def _holds_frames(path: Path) -> bool:
 
 
 def _within(folder: Path) -> Iterator[Path]:
-    """The files in a run's subfolder; none where it is a link to somewhere else."""
+    """Yield the files in a subfolder of a run, sorted; nothing for a symbolic link, whose files lie outside the run."""
     if folder.is_dir() and not folder.is_symlink():
         yield from sorted(folder.iterdir())
 
 
 def _remove_run(path: Path) -> None:
-    """Remove what a run leaves: a user's own file in the folder, or in those below it, stays."""
+    """Remove the files of a run. Files that the user has put into the folder or its subfolders are kept."""
     logged = {name for _, record in _read_log(path / _LOG) for name in record.get("files") or ()}
     for side in (*_SIDES, _PICTURES):
         for file in _within(path / side):
-            known = _PICTURE if side == _PICTURES else _FRAME
-            ours = f"{side}/{file.name}" in logged or known.fullmatch(file.name)
-            if ours or is_unfinished(file.name):
+            pattern = _PICTURE if side == _PICTURES else _FRAME
+            is_of_run = f"{side}/{file.name}" in logged or pattern.fullmatch(file.name)
+            if is_of_run or is_unfinished(file.name):
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             (path / side).rmdir()
     crash.remove(path)
     coarse_exchange.remove_all(path)
-    for pattern in (_LOG, "preview.png", "preview.mp4", ".state_*.safetensors", _SPEC):
-        for file in path.glob(pattern):
+    for name in (_LOG, "preview.png", "preview.mp4", ".state_*.safetensors", _SPEC):
+        for file in path.glob(name):
             file.unlink()
 
 
 class _RunLoader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases, which `run.yaml` never has, and with bounded depth."""
+    """PyYAML's safe loader with bounded depth and without aliases.
+
+    `run.yaml` never has aliases; in a hostile file they expand to gigabytes.
+    """
 
     depth = 0
 
@@ -347,12 +368,12 @@ class _RunLoader(yaml.SafeLoader):
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run has written into `folder`."""
+    """Whether `folder` holds a run that has a log."""
     return (folder / _SPEC).is_file() and (folder / _LOG).is_file()
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """The contents of a run's `run.yaml`. Raises InputError where it cannot be read."""
+    """The contents of a run's `run.yaml`. Raises InputError if it is missing, too large or not a run's record."""
     spec = folder / _SPEC
     document = None
     with suppress(OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError):
@@ -371,7 +392,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
 
 
 def _check_log(log: Path) -> None:
-    """Raise InputError for a log that is a pipe or a device: whoever opens one may wait for ever."""
+    """Raise InputError for a log that is a pipe or a device: opening it may block forever."""
     try:
         check_regular(log)
     except FileNotFoundError:
@@ -382,7 +403,7 @@ def _check_log(log: Path) -> None:
 
 
 def _drop_cut_line(log: Path) -> None:
-    """Shorten the log to its last whole line: the next record would be appended to a truncated line."""
+    """Truncate the log after its last whole line; otherwise the next record would continue a line that was cut off."""
     if not log.is_file():
         return
     with log.open("rb+") as file:
@@ -400,7 +421,10 @@ def _drop_cut_line(log: Path) -> None:
 
 
 def _read_log(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records in the order of the log; what is none (cut off by a stop, or from elsewhere) is left out."""
+    """Frame numbers and records in the order of the log. Lines that are not valid records are skipped.
+
+    Such lines were cut off when a run was stopped, or come from elsewhere.
+    """
     if not log.is_file():
         return
     with log.open("rb") as file:
@@ -415,7 +439,7 @@ def _read_log(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _make_folder(path: Path) -> None:
-    """Make the folder of a run. Raises InputError where it cannot be written, or holds other files."""
+    """Create the folder of a run. Raises InputError if it cannot be written or holds files that are not a run's."""
     try:
         if path.exists() and not path.is_dir():
             raise InputError(str(path), "is a file", "give a folder as `output`")
@@ -429,5 +453,5 @@ def _make_folder(path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Through JSON and back, so that what is compared is what was stored (tuples become lists)."""
+    """`value` after a round trip through JSON, so that it compares equal to stored values (tuples become lists)."""
     return json.loads(json.dumps(value, default=str))

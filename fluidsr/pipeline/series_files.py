@@ -1,4 +1,4 @@
-"""The files that name all frames of a run with their times: `NAME.pvd` of .vti frames, `NAME.usda` of .vdb ones."""
+"""The series files of a run, which list its frames with their times: `NAME.pvd` for .vti, `NAME.usda` for .vdb."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from fluidsr.pipeline import usd
 
 
 class WrittenFrame(Protocol):
-    """A frame of a run: its number in the log, and the one that its files bear."""
+    """A frame of a run."""
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """The frame's number in the log of the run."""
 
     @property
-    def frame(self) -> float: ...
+    def frame(self) -> float:
+        """The number in the names of the files, with a fraction for a subframe."""
 
     def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
-        """The files that a run in `root` makes of it."""
+        """The files of this frame in a run in the folder `root`, one for each format."""
 
 
 def write_series_files(
@@ -30,9 +32,15 @@ def write_series_files(
     formats: Sequence[str],
     frame_rate: float | None = None,
 ) -> None:
-    """Write into `root` the series files of `formats` for those of `frames`, in their order, that are `complete` (their
-    records by number) and whose files are there. `frame_rate` (1/s): how fast they play; unless given, as their times
-    tell."""
+    """Write the series files of a run.
+
+    Args:
+        root: folder of the run; its name is that of the series files.
+        frames: all frames, in order. Frames that are not complete, or whose files do not exist, are left out.
+        complete: the records of complete frames, by number.
+        formats: formats of the run; `vti` gets a .pvd file, `vdb` a USD layer.
+        frame_rate: of the USD layer, 1/s; None: by the times of the frames.
+    """
     done = [frame for frame in frames if frame.number in complete]
     if "vti" in formats:
         entries = [
@@ -55,7 +63,7 @@ def write_series_files(
 
 
 def _rate(samples: Sequence[usd.Sample], records: Sequence[Mapping[str, Any]]) -> float:
-    """Frames per second from the first to the last; 24 where their times do not say."""
+    """Frames per second from the first frame to the last; 24 if their times do not increase."""
     frames = samples[-1].code - samples[0].code
     seconds = float(records[-1]["time"]) - float(records[0]["time"])
     return frames / seconds if seconds > 0 and frames > 0 else 24.0

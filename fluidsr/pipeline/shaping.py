@@ -1,6 +1,6 @@
 """Artist controls of a generator: how much detail it adds, the velocity that it reads, and its style.
 
-The first two are a factor for everything, times those of regions, times those in a volume.
+Detail and velocity are each multiplied by a global factor, by the factors of regions, and by the factors in a volume.
 """
 
 from __future__ import annotations
@@ -26,15 +26,19 @@ from fluidsr.scenes.regions import factors
 if TYPE_CHECKING:
     from fluidsr.models import Card
 
-_MASK = "mask"  # what the grid may be called beside the names of a density
+_MASK = "mask"  # a name that the grid of a mask may have, apart from the names of a density grid
 
 
 @dataclass(frozen=True)
 class ScaleField:
-    """The factors `key` of one kind; they multiply. Plain values that travel to any worker.
+    """The factors of one kind, which are multiplied. Plain values, so that they can be sent to any worker.
 
-    `regions` are those of a scene; `mask` is a volume file, or a sequence with one file for each frame, whose grid
-    `grid` holds a factor in each voxel.
+    Attributes:
+        scale: factor for all cells.
+        regions: regions of a scene, whose factor `key` applies.
+        mask: a volume file with a factor in each voxel, for all frames, or a sequence with a file for each frame.
+        grid: name of the grid in the mask; None: `mask`, or else the density grid.
+        key: what the factors multiply: the velocity that a generator reads, or the detail that it adds.
     """
 
     scale: float = 1.0
@@ -45,12 +49,12 @@ class ScaleField:
 
     @property
     def mask_key(self) -> str:
-        """The name of the option for the mask."""
+        """The name of the option for the mask: `mask` or `detail_mask`."""
         return "mask" if self.key == "velocity_scale" else f"{self.key}_mask"
 
     def check(self, dim: int) -> None:
-        """Raise InputError where the factor is out of range, the mask does not exist, or regions are not of `dim`
-        dimensions."""
+        """Raise InputError if `scale` is out of range, the mask does not exist, a grid is given without a mask, or a
+        region does not have `dim` dimensions."""
         if not 0 <= self.scale <= (MOST_DETAIL if self.key == "detail" else np.inf):
             bounds = f"a number from 0 to {MOST_DETAIL}" if self.key == "detail" else "0 or more"
             raise InputError(self.key, f"{self.scale:g} is out of range", f"give {bounds}")
@@ -65,10 +69,10 @@ class ScaleField:
                 raise InputError("regions", problem, f"give {dim} numbers in each center")
 
     def of(self, frame: Frame, number: int) -> float | np.ndarray:
-        """The factor for `frame`, which is the frame `number` of its sequence: for all cells, or `[*S]`.
+        """The factors for `frame`, number `number` of its sequence: one number for all cells, or an array `[*S]`.
 
-        Raises InputError for a mask that has no such frame, another dimension or a value that is no factor, and
-        VolumeError where it cannot be read.
+        Raises InputError for a mask that lacks this frame, has another dimension, or has values that are negative or
+        not finite; VolumeError if it cannot be read.
         """
         regions = [region for region in self.regions if getattr(region, self.key) != 1]
         if not regions and self.mask is None:
@@ -79,8 +83,8 @@ class ScaleField:
         return np.float32(self.scale) * product
 
     def mask_identity(self) -> dict[str, Any] | None:
-        """The identity of the mask by the contents of its files, not by their paths. Raises InputError where they do
-        not exist."""
+        """A hash of the contents of the mask's files, independent of their paths; None without a mask. Raises
+        InputError if the files do not exist."""
         if self.mask is None:
             return None
         items = _items(self.mask_key, self.mask)
@@ -90,7 +94,7 @@ class ScaleField:
 
 @dataclass(frozen=True)
 class Shaping:
-    """The factors on the velocity that a generator is shown, those on the detail that it adds, and the style."""
+    """The factors on the velocity that a generator reads and on the detail that it adds, and its style."""
 
     velocity_scale: ScaleField = field(default_factory=ScaleField)
     detail: ScaleField = field(default_factory=partial(ScaleField, key="detail"))
@@ -111,7 +115,22 @@ class Shaping:
         style: Mapping[str, float] | None = None,
         styles: str | None = None,
     ) -> Shaping:
-        """Made from the keys of a scene's `upscale`, which are also options of the command line."""
+        """Build from the keys of a scene's `upscale` section, which are also options of the command line.
+
+        Args:
+            detail: factor on the detail that the generator adds to cubic interpolation; 0: none, 1: as trained.
+            detail_mask: volume or sequence with a factor on the detail in each voxel.
+            detail_mask_grid: name of its grid; detected by default.
+            velocity_scale: factor on the velocity that the generator reads.
+            mask: volume or sequence with a factor on this velocity in each voxel.
+            mask_grid: name of its grid; detected by default.
+            regions: regions of a scene, with factors on both.
+            style_seed: seed of the style, for a model with a latent code; None: 0.
+            style: amounts along directions, by their names.
+            styles: file of the directions; None: the file beside the model.
+
+        Nothing is checked here: `for_models` and `check` raise for values that do not fit.
+        """
         return cls(
             ScaleField(velocity_scale, regions, mask, mask_grid),
             ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail"),
@@ -119,17 +138,17 @@ class Shaping:
         )
 
     def for_models(self, models: Sequence[str]) -> Shaping:
-        """The same with the style of one of `models`. Raises InputError as `StyleChoice.resolved` does."""
+        """The same with the style resolved for `models`. Raises InputError as `StyleChoice.resolved` does."""
         return replace(self, style=self.style.resolved(models))
 
     def check(self, dim: int) -> None:
-        """Raise InputError where a mask does not exist, or regions are not of `dim` dimensions."""
+        """Raise InputError for factors, masks and regions that do not fit frames of `dim` dimensions."""
         self.velocity_scale.check(dim)
         self.detail.check(dim)
 
     def of(self, frame: Frame, number: int, card: Card) -> dict[str, Any]:
-        """The arguments of `Upscaler.upsample` and `.pieces` for `frame`, the frame `number`, and the model of `card`.
-        Raises as `ScaleField.of` does."""
+        """The keyword arguments of `Upscaler.upsample` and `.pieces` for `frame`, number `number` of its sequence, and
+        the model of `card`. Raises as `ScaleField.of` does."""
         return {
             "velocity_scale": self.velocity_scale.of(frame, number),
             "detail": self.detail.of(frame, number),
@@ -137,7 +156,7 @@ class Shaping:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be resumed. Raises InputError where a mask does not exist."""
+        """The values that must be equal for a run to be resumed. Raises InputError if a mask does not exist."""
         regions = self.velocity_scale.regions
         return {
             "detail": self.detail.scale,
@@ -148,11 +167,12 @@ class Shaping:
         }
 
     def mask_identity(self) -> dict[str, Any]:
-        """The identities of the masks by the contents of their files."""
-        return {each.mask_key: each.mask_identity() for each in (self.velocity_scale, self.detail)}
+        """`ScaleField.mask_identity` of both masks, by the names of their options."""
+        return {factor.mask_key: factor.mask_identity() for factor in (self.velocity_scale, self.detail)}
 
 
 def _items(key: str, mask: str) -> tuple[FrameRef, ...]:
+    """The files of a mask. Raises InputError, naming the option `key`, if they do not exist."""
     try:
         return FrameSequence.of([mask]).all_frames
     except InputError as error:
@@ -160,11 +180,12 @@ def _items(key: str, mask: str) -> tuple[FrameRef, ...]:
 
 
 def _is_for_all(mask: str, items: tuple[FrameRef, ...]) -> bool:
-    """Whether it is a single file, which is for all frames, whatever its name."""
+    """Whether the mask was given as a single file. It then applies to all frames, whatever number its name has."""
     return len(items) == 1 and Path(mask).is_file()
 
 
 def _item(key: str, mask: str, number: int) -> FrameRef:
+    """The file of a mask for the frame `number`. Raises InputError if there is none."""
     items = _items(key, mask)
     if _is_for_all(mask, items):
         return items[0]
@@ -176,9 +197,9 @@ def _item(key: str, mask: str, number: int) -> FrameRef:
 
 
 def _mask_on(frame: Frame, key: str, item: FrameRef, grid: str | None) -> np.ndarray:
-    """The factors in a file at the cells of `frame`: linear between them, 1 beside the box of the file.
+    """The factors of a file at the cells of `frame`, `[*S]`: interpolated linearly, 1 outside the box of the file.
 
-    A VDB from elsewhere has no box; beside its active voxels it has its background.
+    A VDB from another program has no box; outside its active voxels the factor is the background value of its grid.
     """
     source = f"{key}: {item.source}"
     stat = item.source.stat()
@@ -196,9 +217,12 @@ def _mask_on(frame: Frame, key: str, item: FrameRef, grid: str | None) -> np.nda
     return FrameResampler(mask, FrameGrid.of(frame))(values, outside=outside)
 
 
-@lru_cache(maxsize=2)  # one for each key
+@lru_cache(maxsize=2)  # the masks of both keys; a mask for all frames is read once
 def _read(path: Path, step: int, grid: str | None, changed: int, size: int) -> tuple[Frame, float]:
-    """The mask in a file, as the density of a frame, and the factor around its box."""
+    """The mask in a file as the density of a frame, and the factor outside its box.
+
+    `changed` and `size` of the file are part of the key of the cache, so that a rewritten file is read again.
+    """
     try:
         taken = volumes.take(path, density_grid=grid or _MASK, fields=["density"], step=step)
     except VolumeError:
@@ -208,7 +232,7 @@ def _read(path: Path, step: int, grid: str | None, changed: int, size: int) -> t
     if not taken.tight:
         return taken.frame, 1.0
     background = _background(path, grid)
-    # A voxel of background around the active ones, into which they go over.
+    # One layer of background voxels, so that interpolation reaches the background at the edge of the active voxels.
     frame = taken.frame.numpy()
     frame = frame.with_fields(
         {"density": np.pad(frame.density, 1, constant_values=background)},
@@ -218,6 +242,7 @@ def _read(path: Path, step: int, grid: str | None, changed: int, size: int) -> t
 
 
 def _background(path: Path, grid: str | None) -> float:
+    """The background value of the mask's grid in a VDB."""
     from fluidsr.volumes import vdb
     from fluidsr.volumes.vdb.fields import find
 

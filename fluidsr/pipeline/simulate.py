@@ -1,4 +1,4 @@
-"""`fluidsr simulate`: a coarse simulation, each frame through the generator, volumes and a preview written."""
+"""`fluidsr simulate`: a coarse simulation whose frames are upsampled, written as volumes and drawn as a preview."""
 
 from __future__ import annotations
 
@@ -47,11 +47,18 @@ def simulate_frames(
     seed: int = 0,
     overrides: Sequence[str] = (),
 ) -> Iterator[Frame]:
-    """Simulate a scene and yield its frames, upsampled by the scene's generator, as they are made.
+    """Simulate a scene and yield its frames, upsampled by the scene's method, as they are made.
 
-    `scene` is a built-in name, a YAML path or a Scene; `frames` a count or a range as text; `model` a name or
-    path, or "none" for the coarse frames. Fields are NumPy arrays on the CPU and torch tensors on a GPU.
-    A notebook shows a bar. Raises InputError for bad input and SolverError where the simulation diverges.
+    Args:
+        scene: a built-in name, a path to a YAML file, or a Scene.
+        frames: a count, or a range as text, such as "10-20"; as many as the scene has by default.
+        model: a name or path in place of the scene's model; "none" for the coarse frames.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        seed: of all random numbers.
+        overrides: "KEY=VALUE" texts with dotted keys of the scene.
+
+    Fields are NumPy arrays on the CPU and torch tensors on a GPU. A notebook shows a progress bar. Raises InputError
+    for bad input, and SolverError from the iterator if the simulation diverges.
     """
     job = SimulateJob.of(
         scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides
@@ -92,13 +99,21 @@ def simulate(
     overwrite: bool,
     quiet: bool,
 ) -> Path:
-    """Run `job` into the folder `output`; an interrupted run is resumed. Returns the folder.
+    """Run `job`, or resume an interrupted run of the same job. Returns the folder.
 
-    With a dask `scheduler` its workers upsample, write and draw the frames, while the coarse run continues here.
+    Args:
+        job: the simulation.
+        output: the folder of the run.
+        preview: render `preview.png` and `preview.mp4`.
+        scheduler: address of a dask scheduler whose workers upsample, write and draw the frames, while the coarse run
+            continues in this process; None: this process does all.
+        overwrite: replace an earlier run in the folder.
+        quiet: show no progress.
 
-    On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
-    `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run. Raises
-    InputError before anything is computed or written where the scene does not fit into the free memory.
+    On return all frames of the job are in `frames/`, in every format, and the coarse ones in `coarse/` if the scene
+    asks for them; `SCENE.pvd` or `SCENE.usda` lists the frames. The files are the same as those of an uninterrupted
+    run. Raises InputError, before anything is computed or written, if the scene does not fit into the free memory;
+    SolverError if the simulation diverges.
     """
     scene = job.scene
     method = upscale_methods.method_for(scene, job.device, job.inference)
@@ -169,24 +184,26 @@ def _simulate_into(
                     job, method, corrector, start, set(todo), saved=saved, folder=folder.path
                 )
                 _produce(job, frames, maker, folder, outputs, saved, progress)
-        # Also after a run that was stopped in between.
+        # Even if nothing was left to do: a run may have been stopped between its last frame and this line.
         saved.remove()
         crash.remove_if_passed(folder.path, max(job.frames) + job.start_frame - 1)
     folder.refresh()
     _write_series(job, folder)
     if preview:
-        # With a range of frames, too, the preview shows all that are complete: the last machine of a farm completes it.
+        # All complete frames are shown, not those of this job only, so that the last machine of a farm completes it.
         run_preview = RunPreview(folder.path, scene.domain.up)
         rendered = [number for number in sorted(folder.complete) if run_preview.image_path(number).exists()]
         run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, factor)
 
 
 def describe(job: SimulateJob) -> dict[str, Any]:
-    """The run that `simulate` would make of the scene, and its cost; computes and writes nothing."""
+    """The run that `simulate` would make, and its cost. Computes and writes nothing. Raises as `simulate` does for bad
+    input, but not for a lack of memory.
+    """
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
-    read_start(job.scene)  # reports errors in it
-    scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
+    read_start(job.scene)  # for its errors
+    scene, bytes_per_value = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = upscale_methods.numbers_per_cell(scene)
     held = memory_need.of_scene(scene, method)
     free = memory.free(job.device)
@@ -199,7 +216,8 @@ def describe(job: SimulateJob) -> dict[str, Any]:
         cost |= {"fine_shape": fine_shape, "fine_cells": written, **figures}
     cost["memory_bytes"] = {**held, "together": sum(held.values())}
     cost["memory_free_bytes"] = None if free is None else free.size
-    cost["disk_bytes_at_most"] = len(job.frames) * len(scene.output.formats) * written * numbers * values
+    values = len(job.frames) * len(scene.output.formats) * written * numbers
+    cost["disk_bytes_at_most"] = values * bytes_per_value
     return {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
         "model": method.name if method else None,
@@ -219,12 +237,15 @@ def _produce(
     saved: checkpoint.Checkpoint,
     progress: Progress,
 ) -> None:
-    """Have `maker` make the `frames` of a run, and record them."""
+    """Let `maker` make the `frames` of a run, and record each in order.
+
+    After an error the frames whose files are complete are still recorded.
+    """
     pending: deque[tuple[SimulatedFrame, dict[str, Any] | None, PendingFrame]] = deque()
     notes: set[str] = set()
 
     def record_finished(limit: int, *, only_done: bool = False) -> None:
-        # In order, so that the log is in the order of the frames and the saved state is never ahead of the files.
+        # In order: otherwise the saved state could be ahead of the files.
         while len(pending) > limit and not (only_done and not pending[0][2].done()):
             frame, state, made = pending.popleft()
             finished = made.finished()
@@ -261,10 +282,10 @@ def _simulated_frames(
     saved: checkpoint.Checkpoint | None = None,
     folder: Path | None = None,
 ) -> Iterator[tuple[SimulatedFrame, dict[str, Any] | None]]:
-    """The frames in `todo`, in order, each with the state of the run where a checkpoint is due.
+    """Yield the frames in `todo`, in order, each with the state of the run if a checkpoint is due, else None.
 
-    A fine frame must be computed before the next one is asked for. Raises SolverError where the simulation diverges;
-    the run's `folder` then holds `crash/`.
+    The fine frame must be computed before the next frame is requested. `start` is the initial state; `saved` is
+    restored first. Raises SolverError if the simulation diverges; `crash/` in `folder` then has the last good state.
     """
     from fluidsr.scenes.build import build, frame_of
 
@@ -308,7 +329,7 @@ def _simulated_frames(
 
 
 def _rest_coordinates(scene: Scene, first: Frame) -> RestCoordinates | None:
-    """The rest coordinates of a run that begins at `first`, where the scene writes any of their fields."""
+    """The rest coordinates of a run that begins at `first`; None if the scene writes none of their fields."""
     from fluidsr.upscaling.rest_coordinates import REST_FIELDS, RestCoordinates
 
     if not set(REST_FIELDS) & set(scene.output.fields):
@@ -317,7 +338,7 @@ def _rest_coordinates(scene: Scene, first: Frame) -> RestCoordinates | None:
 
 
 def _record(frame: SimulatedFrame, seconds: dict[str, float]) -> dict[str, Any]:
-    """The log's record of a frame, with the `seconds` of its stages beside those of the frame itself."""
+    """The record of a frame for the log. `seconds`: durations of the stages after the simulation, s."""
     report = frame.report
     return {
         "time": frame.coarse.time,
@@ -333,8 +354,10 @@ def _record(frame: SimulatedFrame, seconds: dict[str, float]) -> dict[str, Any]:
 
 
 def _write_series(job: SimulateJob, folder: RunFolder) -> None:
-    """`SCENE.usda` for the .vdb frames, `SCENE.pvd` for the .vti ones (and the coarse ones), with every complete frame
-    of the folder."""
+    """Write `SCENE.usda` for the .vdb frames, `SCENE.pvd` and `SCENE_coarse.pvd` for the .vti frames.
+
+    They list every complete frame of the folder.
+    """
     scene, start = job.scene, job.start_frame
     if "vdb" in scene.output.formats:
         grids = usd.grids_of(scene.output.fields, None, scene.output.naming)

@@ -1,4 +1,4 @@
-"""The job of `fluidsr simulate`, and one of its frames."""
+"""The job of `fluidsr simulate`, and a simulated frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SimulateJob:
-    """Everything that determines the result of a run; the same job gives the same bytes."""
+    """Everything that determines the result of a run; the same job gives the same bytes.
+
+    Attributes:
+        scene: the scene, with the user's options applied.
+        frames: the frames to write, ascending, counted from 1.
+        device: device to compute on, resolved.
+        seed: of all random numbers.
+        inference: tiles, memory and precision of the generator.
+        start_frame: number of the first frame in file names.
+        axes: `y-up` or `z-up`: rotation of the written files; None: not rotated.
+    """
 
     scene: Scene
     frames: Sequence[int]
@@ -56,12 +66,32 @@ class SimulateJob:
         start_frame: int = 1,
         axes: str | None = None,
     ) -> SimulateJob:
-        """Resolve the user's options; `model`, `detail`, those of the style, `formats` and `name` take precedence over
-        the scene's own. `resolution_scale` multiplies the scene's cells along each axis, in the same domain. The
-        job's frames count from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
+        """The job for the user's options.
+
+        Args:
+            scene: a built-in name, a YAML file, or a Scene.
+            frames_wanted: a count, or numbers from `start_frame` on as text (see `frame_numbers`); None: as many as the
+                scene has.
+            model: a name or path in place of the scene's model; `none`: the coarse frames are the output.
+            detail: factor on the detail, in place of the scene's.
+            style_seed: seed of the style, in place of the scene's.
+            style: amounts along directions, in place of the scene's.
+            styles: file of the directions, in place of the scene's.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            seed: of all random numbers.
+            overrides: `KEY=VALUE` texts with dotted keys of the scene; not for a Scene object.
+            formats: formats of the files, in place of the scene's; empty: the scene's.
+            inference: tiles, memory and precision of the generator.
+            resolution_scale: factor on the number of cells along each axis, in the same domain.
+            name: name of the files, in place of the scene's.
+            start_frame: number of the first frame in file names and in `frames_wanted`.
+            axes: `y-up` or `z-up`: rotate the written files so that this axis points up.
+
+        Raises InputError, or SceneError for an invalid scene.
+        """
         if not isinstance(scene, Scene):
             path = Path(scene)
-            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe may block forever
                 raise InputError(
                     str(scene), "is not a regular file", "give a scene in YAML, or a scene's name"
                 )
@@ -88,16 +118,16 @@ class SimulateJob:
         return cls(scene.with_seed(seed), frames, device, seed, settings, start_frame, axes)
 
     def configuration(self, method: UpscaleMethod | None, corrector: Corrector | None) -> dict[str, Any]:
-        """What must be equal for a run to be resumed; the number of frames is not part of it."""
+        """The values that must be equal for a run to be resumed. The selection of frames is not among them."""
         named: dict[str, Any] = {} if self.start_frame == 1 else {"start_frame": self.start_frame}
         named |= {} if self.axes is None else {"axes": self.axes}
         scene = self.scene.model_dump(mode="json")
         scene["time"].pop("frames")
-        if self.scene.start is not None:  # what is in the file counts, not where it lies
+        if self.scene.start is not None:  # the contents of the file count, not its folder
             path = Path(self.scene.start.path)
             scene["start"] |= {"path": path.name, "sha256": digest([path])}
         if scene["upscale"] is not None:
-            # Their contents are in `method.identity()`.
+            # `method.identity()` has the contents of these files and the resolved style.
             for key in ("mask", "detail_mask", "style_seed", "style", "styles"):
                 scene["upscale"].pop(key, None)
         return {
@@ -112,7 +142,15 @@ class SimulateJob:
 
 @dataclass(frozen=True)
 class SimulatedFrame:
-    """One frame of a run: the coarse frame, its fine frame (None: the coarse one is the output), and the report."""
+    """One frame of a run.
+
+    Attributes:
+        number: of the frame, from 1.
+        coarse: the coarse frame.
+        fine: the fine frame, computed on demand; None: the coarse frame is the output.
+        report: of the solver, about the step to this frame.
+        seconds: durations of the stages, s.
+    """
 
     number: int
     coarse: Frame

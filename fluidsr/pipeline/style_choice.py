@@ -1,4 +1,4 @@
-"""The style that frames are upsampled in: a seed, and amounts along directions that `fluidsr styles` has found."""
+"""The style of upsampled frames: a seed, and amounts along directions that `fluidsr styles` has found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _MOST_BYTES = 4 << 20
 
 
 class FoundDirection(BaseModel):
-    """A unit vector along which a score of the smoke grows, by `slope` of itself per unit; `held` stay as they are."""
+    """A unit vector of the latent code along which a score of the smoke grows.
+
+    `slope` is the relative growth per unit, `r2` the share that the regression explains; the scores in `held` do not
+    change.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -32,7 +36,7 @@ class FoundDirection(BaseModel):
 
 
 class FoundDirections(BaseModel):
-    """The directions of one model, as a file holds them."""
+    """The contents of a file of directions. `sha256` identifies the weights of the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -43,8 +47,15 @@ class FoundDirections(BaseModel):
 
 @dataclass(frozen=True)
 class StyleChoice:
-    """`amounts` by direction, in `file` (None: beside the model). Plain values that travel to any worker: `resolved`
-    replaces names by numbers."""
+    """The style that a user chooses. Plain values, so that they can be sent to any worker.
+
+    Attributes:
+        seed: of the content of the latent code; None: 0.
+        amounts: amounts along directions, by their names.
+        file: of the directions; None: the file beside the model.
+        shift: of the content, by the amounts; set by `resolved`.
+        sha256: of the model that the directions belong to; set by `resolved`.
+    """
 
     seed: int | None = None
     amounts: Mapping[str, float] = field(default_factory=dict)
@@ -53,10 +64,9 @@ class StyleChoice:
     sha256: str | None = None
 
     def resolved(self, models: Sequence[str]) -> StyleChoice:
-        """The same with the shift of the content that the amounts give in the one of `models` that they belong to.
+        """The same with the amounts converted to a shift of the content, for the model that the directions belong to.
 
-        Raises InputError where none of the models has a latent code, and for unknown directions, and for those of
-        another model.
+        Raises InputError if no model has a latent code, for unknown directions, and for directions of another model.
         """
         from fluidsr.models import locate, read_card
 
@@ -92,7 +102,8 @@ class StyleChoice:
         return replace(self, shift=tuple(shift), sha256=directions.sha256)
 
     def of(self, card: Card) -> dict[str, Any]:
-        """The arguments of `Upscaler.upsample` and `.pieces` for the model of `card`; of a resolved choice."""
+        """The keyword arguments of `Upscaler.upsample` and `.pieces` for the model of `card`. The choice must be
+        resolved."""
         if (self.seed is None and self.shift is None) or not card.has_latent:
             return {}
         return {
@@ -101,13 +112,13 @@ class StyleChoice:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be resumed; nothing where no style is chosen."""
+        """The values that must be equal for a run to be resumed; empty if no style is chosen."""
         chosen: dict[str, Any] = {} if self.seed is None else {"style_seed": self.seed}
         return chosen | ({} if self.shift is None else {"style_shift": list(self.shift)})
 
 
 def amounts_of(texts: Sequence[str]) -> dict[str, float]:
-    """The amounts of `NAME=AMOUNT` texts. Raises InputError for another text, and for a name that comes twice."""
+    """The amounts in texts `NAME=AMOUNT`, by name. Raises InputError for any other text, and for a repeated name."""
     amounts: dict[str, float] = {}
     for text in texts:
         name, _, number = text.partition("=")
@@ -141,6 +152,7 @@ def read_directions(path: Path) -> FoundDirections:
 
 
 def write_directions(path: Path, directions: FoundDirections) -> None:
-    """Write them, complete or not at all. Raises InputError, RunError."""
+    """Write a file of directions, atomically. Raises InputError for a path that cannot be written, RunError for a full
+    disk."""
     with replacing(path) as temporary:
         temporary.write_text(directions.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -37,12 +37,26 @@ def find_styles(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> tuple[Path, FoundDirections]:
-    """Find the direction of each of `scores` and write them to a file (unset: beside the model).
+    """Find the direction of the latent code along which each score grows, by regression. Returns the file and its
+    contents.
 
-    Each of `samples` seeds makes one of 16 frames of a split, and one after it where a score needs two; a quarter of
-    the frames is held out of the regression. A direction is across those of the scores in `hold`. Raises InputError
-    where the model has no latent code, or the score does not follow it (a share explained of less than 0.3), and for a
-    split without simulations; ModelError where model and data do not fit.
+    Each seed upsamples one of 16 frames, and the frame before it if a score needs two. A quarter of the frames is held
+    out of the regression.
+
+    Args:
+        model: a shipped name or a path.
+        data: the dataset.
+        scores: the scores to find directions for.
+        output: the file; by default beside the model.
+        hold: scores that must not change along the directions.
+        split: of the dataset.
+        samples: number of seeds.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        overwrite: replace a file that exists.
+        quiet: show no progress.
+
+    Raises InputError if the model has no latent code, if a score does not follow it (a share explained below 0.3), for
+    a split without simulations, and for a file that exists; ModelError if model and data do not fit.
     """
     from fluidsr import dataset, models, upscaling
     from fluidsr.models.style import seeded_content

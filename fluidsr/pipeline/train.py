@@ -35,7 +35,7 @@ class TrainJob:
     notes: tuple[str, ...] = ()  # shown when the training begins
 
     def describe(self) -> dict[str, Any]:
-        """The resolved recipe, and what a step costs."""
+        """The resolved recipe, and the cost of a step. Trains nothing."""
         import torch
 
         from fluidsr.training.checkpoint import TrainingState
@@ -73,10 +73,16 @@ class TrainJob:
     def train(
         self, output: Path, *, minutes: float | None = None, overwrite: bool = False, quiet: bool = False
     ) -> Path:
-        """Train into `output`; a stopped training resumes bit for bit. Returns the model's file.
+        """Train, or resume a stopped training bit for bit. Returns the model's file.
 
-        Raises InputError where `output` holds another training (unless `overwrite`), RunError where another process
-        trains there, DatasetError for damaged data, TrainingError where the loss is not finite.
+        Args:
+            output: the folder of the training.
+            minutes: stop after this time; None: no limit.
+            overwrite: replace another training in the folder.
+            quiet: show no progress.
+
+        Raises InputError if `output` holds another training (unless `overwrite`), RunError if another process trains
+        there, DatasetError for damaged data, TrainingError if the loss is not finite.
         """
         from fluidsr import training
 
@@ -123,7 +129,7 @@ class TrainJob:
                 device=self.device,
                 seed=self.seed,
                 data={
-                    "sets": [summary(each) for each in store.stores],
+                    "sets": [summary(part) for part in store.stores],
                     **({"chosen": choice.about()} if choice else {}),
                 },
                 commit=provenance.commit(),
@@ -141,7 +147,16 @@ def sources(
     note: Callable[[str], None],
     middles: Mapping[Address, Sequence[int]] | None = None,
 ) -> Sources:
-    """Samplers of one split, or of the frames `middles`, as the recipe wants them; `stack` closes them."""
+    """The samplers of a split, with the patches of the job's recipe.
+
+    Args:
+        store: the datasets.
+        split: `train` or `validation`.
+        job: the training.
+        stack: closes the samplers.
+        note: receives a sentence about each simulation that is left out.
+        middles: the middle frames to sample from, by simulation; None: all frames of the split.
+    """
     from fluidsr import dataset
     from fluidsr.training import Sources
 
@@ -175,9 +190,10 @@ def sources(
 
 
 def reached_frames(store: ConcatStore, split: str, job: TrainJob) -> list[ReachedRun]:
-    """The coarse runs of one split that `patches.reached` asks for; it takes a minute for every few hundred frames.
+    """Simulate the coarse runs of a split for `patches.reached`. Takes about a minute for every few hundred frames.
 
-    Raises DatasetError for other than closure pairs, ModelError for a closure that does not exist or does not fit.
+    Raises DatasetError if the pairs are not closure pairs, ModelError for a closure that does not exist or does not
+    fit.
     """
     from fluidsr import dataset, models
 
@@ -189,8 +205,8 @@ def reached_frames(store: ConcatStore, split: str, job: TrainJob) -> list[Reache
 
 
 def chosen_pairs(store: ConcatStore, recipe: Recipe) -> PairChoice | None:
-    """The frames that a few-shot recipe trains on and holds out; None for another. Raises InputError where there
-    are too few."""
+    """The frames that a few-shot recipe trains on and holds out; None for other recipes. Raises InputError if there are
+    too few."""
     from fluidsr import dataset
 
     patches = recipe.patches
@@ -200,7 +216,7 @@ def chosen_pairs(store: ConcatStore, recipe: Recipe) -> PairChoice | None:
 
 
 def draws_neighbours(recipe: Recipe) -> bool:
-    """Whether samples have the frames before and after their middle one."""
+    """Whether samples include the frames before and after their middle frame."""
     return recipe.patches.frames > 1 or recipe.patches.triplets > 0
 
 
@@ -216,7 +232,7 @@ def summary(store: Store | DataSource) -> dict[str, Any]:
 
 
 def open_stores(data: Sequence[str | Path | Address]) -> ConcatStore:
-    """The datasets at `data`, one behind the other."""
+    """The datasets at `data`, concatenated."""
     from fluidsr import dataset
 
     return dataset.ConcatStore([dataset.open_source(path) for path in data])
@@ -226,7 +242,7 @@ def open_stores(data: Sequence[str | Path | Address]) -> ConcatStore:
 def training_folder(
     output: Path, recipe: Recipe | ClosureRecipe, *, overwrite: bool, quiet: bool
 ) -> Iterator[Progress]:
-    """Own the folder of a training and show its progress in steps. Raises what `training.folder.own` does."""
+    """Own the folder of a training, and show progress in steps. Raises as `training.folder.own` does."""
     from fluidsr.training import folder
 
     ownership = folder.own(output, recipe.name, overwrite=overwrite)

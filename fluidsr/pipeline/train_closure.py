@@ -26,7 +26,7 @@ class ClosureJob:
     seed: int
 
     def describe(self) -> dict[str, Any]:
-        """The resolved recipe, and the network's size."""
+        """The resolved recipe, and the size of the network. Trains nothing."""
         from fluidsr.models import Closure
 
         network = Closure(self.recipe.dim, self.recipe.factor, **self.recipe.network.model_dump())
@@ -42,10 +42,16 @@ class ClosureJob:
         overwrite: bool = False,
         quiet: bool = False,
     ) -> Path:
-        """Train into `output`; a stopped training resumes bit for bit. Returns the model's file.
+        """Train, or resume a stopped training bit for bit. Returns the model's file.
 
-        Raises InputError where `output` holds another training (unless `overwrite`) or the data hold no closure pairs,
-        TrainingError where the loss is not finite.
+        Args:
+            output: the folder of the training.
+            minutes: stop after this time; None: no limit.
+            overwrite: replace another training in the folder.
+            quiet: show no progress.
+
+        Raises InputError if `output` holds another training (unless `overwrite`) or the data have no closure pairs,
+        TrainingError if the loss is not finite.
         """
         from fluidsr import models
         from fluidsr.dataset.closure_samples import ClosureSamples
@@ -76,7 +82,7 @@ class ClosureJob:
                 },
                 density_range=samples.density_range,
                 velocity_range=samples.velocity_range,
-                data={"sets": [summary(each) for each in store.stores]},
+                data={"sets": [summary(part) for part in store.stores]},
                 recipe=recipe.model_dump(mode="json", exclude={"name", "summary", "limits", "strength"}),
                 steps=training.step,
                 strength=recipe.strength,
@@ -90,7 +96,7 @@ class ClosureJob:
 
 
 def _samples(store: ConcatStore, recipe: ClosureRecipe, seed: int) -> ClosureSamples:
-    """The samples for `recipe`; with `reached` the coarse runs of the training split are made first."""
+    """The samples for `recipe`. With `reached`, the coarse runs of the training split are simulated first."""
     from fluidsr import models
     from fluidsr.dataset.closure_runs import CorrectedRuns
     from fluidsr.dataset.closure_samples import ClosureSamples, closure_simulations
@@ -99,5 +105,6 @@ def _samples(store: ConcatStore, recipe: ClosureRecipe, seed: int) -> ClosureSam
     if options is None:
         return ClosureSamples(store, "train", seed=seed)
     runs = CorrectedRuns(models.load_closure(options.closure), options.shortest, options.longest)
-    reached = [s for each in closure_simulations(store, "train") for s in runs.samples(each, seed)]
+    simulations = closure_simulations(store, "train")
+    reached = [sample for simulation in simulations for sample in runs.samples(simulation, seed)]
     return ClosureSamples(store, "train", seed=seed, reached=reached, reached_share=options.share)

@@ -22,7 +22,19 @@ def training_job(
     seed: int = 0,
     overrides: Sequence[str] = (),
 ) -> TrainJob | ClosureJob:
-    """Resolve what the user typed. Raises InputError where data and recipe do not fit each other."""
+    """The job of training by `recipe`: a generator, or a corrector of coarse runs.
+
+    Args:
+        data: the datasets.
+        recipe: a built-in name or a YAML file.
+        init: the model whose weights the training starts from; None: as in the recipe.
+        steps: number of steps; None: as in the recipe.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        seed: of all random numbers.
+        overrides: `KEY=VALUE` texts with dotted keys of the recipe.
+
+    Raises InputError if data and recipe do not have the same dimension and factor.
+    """
     from fluidsr.training import Recipe, load_recipe
     from fluidsr.training.closure import ClosureRecipe, load_closure_recipe
     from fluidsr.training.recipe import trains_closure
@@ -40,7 +52,7 @@ def training_job(
                 f"its {key} is {getattr(resolved, key)}, but that of {store} is {getattr(store, key)}",
                 "choose a recipe and a dataset that match",
             )
-    paths = tuple(each.path for each in store.stores)
+    paths = tuple(part.path for part in store.stores)
     if isinstance(resolved, Recipe):
         return TrainJob(paths, resolved, devices.resolve(device), seed)
     return ClosureJob(paths, resolved, devices.resolve(device), seed)

@@ -1,4 +1,4 @@
-"""`fluidsr upsample`: any cache of volumes through a generator, or several one after the other."""
+"""`fluidsr upsample`: upsamples a cache of volumes with one generator, or with several in successive passes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Job:
-    """A frame to upsample, and the frames before it that serve as its history."""
+    """A frame to upsample, and the earlier frames that serve as its history."""
 
     item: FrameRef
     earlier: tuple[FrameRef, ...]
@@ -105,7 +105,7 @@ def upsample(
     todo = [
         item
         for item in items
-        # The log names the other files.
+        # A frame written in windows has only a .vdb; other files are checked by their names in the log.
         if not folder.is_complete(item.number, item.targets(root, settings.formats or ("vdb",)))
     ]
     with folder, Progress(len(items), stage="upsample", quiet=quiet, done=len(items) - len(todo)) as progress:
@@ -138,8 +138,10 @@ def upsample(
 def describe(
     inputs: Sequence[str], settings: UpsampleSettings, *, frames_wanted: str | None = None
 ) -> dict[str, Any]:
-    """The run that `upsample` would make, and the cost of a frame full of smoke of the first one's size; writes
-    nothing. Raises as `upsample` does."""
+    """The run that `upsample` would make, and the cost of a frame of the first frame's size that is full of smoke.
+
+    Reads the first frame, writes nothing. Raises as `upsample` does.
+    """
     settings = _resolved(settings)
     cards = _cards(settings)
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
@@ -150,7 +152,9 @@ def describe(
         if source is None:
             taken = read_frame(cache.items[0], settings)
             frame = frame_reading.in_its_place(taken, cache.items[0], settings.intake, margin(card), card.dim)
-            velocity_or_zero(frame, cache.items[0], settings, any(each.reads_velocity for each in upscalers))
+            velocity_or_zero(
+                frame, cache.items[0], settings, any(upscaler.reads_velocity for upscaler in upscalers)
+            )
             shape = coarse = frame.shape
         else:
             shape = coarse = source.place.shape
@@ -158,10 +162,10 @@ def describe(
     passes = []
     for upscaler in upscalers:
         if source is None:
-            cost, held = upscaler.cost(shape), input_bytes(frame, shape)
-        else:  # window by window, each with its halo
+            cost, input_size = upscaler.cost(shape), input_bytes(frame, shape)
+        else:  # the frame is upsampled window by window, each with its halo
             edge = frame_reading.BLOCK + 2 * upscaler.halo
-            cost, held = upscaler.cost((edge,) * 3), 4 * source.components * edge**3
+            cost, input_size = upscaler.cost((edge,) * 3), 4 * source.components * edge**3
             fine_shape = upscaler.fine_shape(shape)
             cost = replace(cost, multiply_adds=windows * cost.multiply_adds, fine_shape=fine_shape)
         passes.append(
@@ -169,7 +173,7 @@ def describe(
                 "model": upscaler.card.name,
                 "fine_shape": list(cost.fine_shape),
                 "multiply_adds_at_most": int(cost.multiply_adds),
-                "memory_bytes": {"input": held, "generator": cost.memory},
+                "memory_bytes": {"input": input_size, "generator": cost.memory},
             }
         )
         shape = cost.fine_shape
@@ -188,7 +192,7 @@ def describe(
 
 
 def _resolved(settings: UpsampleSettings) -> UpsampleSettings:
-    """The same with the device and precision that `auto` means here, and the numbers of the style."""
+    """The same settings with `auto` device and precision resolved, and the style resolved for the models."""
     device = devices.resolve(settings.device)
     return replace(
         settings,
@@ -199,7 +203,7 @@ def _resolved(settings: UpsampleSettings) -> UpsampleSettings:
 
 
 def _cards(settings: UpsampleSettings) -> list[Any]:
-    """The card of each pass. Raises InputError where models, or what else is asked for, do not go together."""
+    """The card of each pass. Raises InputError for models that do not fit each other, the fields or the controls."""
     from fluidsr import models
 
     cards = [models.read_card(model) for model in settings.models]
@@ -215,7 +219,7 @@ def _cards(settings: UpsampleSettings) -> list[Any]:
 
 
 def _anywhere(settings: UpsampleSettings) -> UpsampleSettings:
-    """The same for processes that work in another folder."""
+    """The same settings for processes with another working directory."""
     from fluidsr import models
 
     return replace(settings, models=tuple(models.portable_name(model) for model in settings.models))
@@ -226,7 +230,7 @@ def _upsample_job(job: _Job, root: Path, settings: UpsampleSettings) -> dict[str
 
 
 def _with_earlier(todo: Sequence[FrameRef], all_frames: Sequence[FrameRef], count: int) -> list[_Job]:
-    """Each frame with up to `count` frames of the sequence before it."""
+    """A job for each frame in `todo`, with up to `count` frames that precede it in the sequence."""
     places = {item: place for place, item in enumerate(all_frames)}
     return [_Job(item, tuple(all_frames[max(0, places[item] - count) : places[item]])) for item in todo]
 
@@ -238,10 +242,10 @@ def _in_order(
     settings: UpsampleSettings,
     note: Callable[[str], None],
 ) -> Iterator[tuple[_Job, dict[str, Any] | InputError]]:
-    """The records of the `wanted` jobs of a model that reads its own last fine frame."""
+    """The records of the `wanted` jobs, for a model that reads its own last fine frame."""
 
     def make(job: _Job, last: LastFrameStore, write: bool) -> dict[str, Any] | InputError:
         work = partial(upsample_file, root=root, settings=settings, last=last, write=write)
-        return unless_damaged(lambda each: work(each.item, each.earlier), settings.skip_damaged, job)
+        return unless_damaged(lambda todo: work(todo.item, todo.earlier), settings.skip_damaged, job)
 
     yield from recurrent_order.in_order(jobs, wanted, make, root, note)

@@ -1,4 +1,4 @@
-"""Upsampling one file of a cache through the generator of each pass."""
+"""Upsampling one frame of a cache with the generator of each pass."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fluidsr.pipeline.upsample_windows import upsample_by_windows
 if TYPE_CHECKING:
     from fluidsr.upscaling import LastFrameStore
 
-_recent: dict[tuple[Any, ...], Frame] = {}  # the frames that were last read as history
+_recent: dict[tuple[Any, ...], Frame] = {}  # cache of the last history, which the next frame mostly shares
 
 
 def upsample_file(
@@ -44,9 +44,19 @@ def upsample_file(
     last: LastFrameStore | None = None,
     write: bool = True,
 ) -> dict[str, Any]:
-    """Upsample one file, which comes after the `earlier` ones, and write its results under their final names; returns
-    its record. `last` has the fine frame before it, for a model that reads that, and is given its own; without `write`
-    that is all."""
+    """Upsample one frame and write its files. Returns its record for the log.
+
+    Args:
+        item: the frame.
+        earlier: the frames before it, in order, that serve as history.
+        root: folder of the run.
+        settings: options of the upsampling.
+        last: for a model that reads its own last fine frame: holds that frame, and the new fine frame on return.
+        write: False: only compute the density for `last`, write nothing, and return an empty record.
+
+    On return the files have their final names. Raises InputError for a frame that cannot be read, lacks velocity, is
+    not finite, or needs more memory than is free.
+    """
     from fluidsr.upscaling.carried_fields import described, method_of
 
     started = time.perf_counter()
@@ -57,17 +67,17 @@ def upsample_file(
         return {**by_windows, "seconds": time.perf_counter() - started}
     taken = read_frame(item, settings)
     frame = frame_reading.in_its_place(taken, item, settings.intake, margin(first.card), first.card.dim)
-    frame = velocity_or_zero(frame, item, settings, any(each.reads_velocity for each in upscalers))
+    frame = velocity_or_zero(frame, item, settings, any(upscaler.reads_velocity for upscaler in upscalers))
     history = _history(frame, earlier, settings, margin(first.card))
     _check_memory(item, frame, upscalers, settings.device)
     finer = 1
-    for each in upscalers[:-1]:
-        shaping = _pass_options(settings, each, frame, item.number, finer)
-        frame = each.upsample(
+    for earlier_pass in upscalers[:-1]:
+        shaping = _pass_options(settings, earlier_pass, frame, item.number, finer)
+        frame = earlier_pass.upsample(
             frame, **shaping, fields=list(frame.fields()), history=history, cut_at_solids=False
         )
-        history = []  # on coarser cells
-        finer *= each.factor
+        history = []  # later passes have none: its frames are on the coarser cells
+        finer *= earlier_pass.factor
     shaping = _pass_options(settings, upscaler, frame, item.number, finer)
     selected = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
     fields = [name for name in frame.fields() if is_wanted(name, selected)]
@@ -94,7 +104,7 @@ def upsample_file(
 
 
 def input_bytes(frame: Frame, shape: Sequence[int]) -> int:
-    """The bytes of the fields of `frame` on a grid of `shape`."""
+    """The size in bytes of the fields of `frame`, as float32, on a grid of `shape` cells."""
     numbers = sum(math.prod(values.shape[: -frame.dim]) for values in frame.fields().values())
     return 4 * numbers * math.prod(shape)
 
@@ -102,10 +112,10 @@ def input_bytes(frame: Frame, shape: Sequence[int]) -> int:
 def _pass_options(
     settings: UpsampleSettings, upscaler: Any, frame: Frame, number: int, finer: int
 ) -> dict[str, Any]:
-    """The detail, velocity and style of a pass; its cells are `finer` times smaller than those of the first.
+    """The detail, velocity and style of a pass whose cells are `finer` times smaller than in the first pass.
 
-    A second pass draws its detail along the same flow on finer cells. Those are crossed that many times as fast, beyond
-    all training, and would come out with ripples: it is shown the speed that the first one was shown.
+    The same flow crosses smaller cells `finer` times as fast. This exceeds all speeds in the training data and causes
+    ripples, so the velocity is divided by `finer`: a later pass reads the same speed, in cells, as the first.
     """
     shaping = settings.shaping.of(frame, number, upscaler.card)
     if upscaler.reads_velocity:
@@ -114,27 +124,25 @@ def _pass_options(
 
 
 def _check_memory(item: FrameRef, frame: Frame, upscalers: Sequence[Any], device: str) -> None:
-    """Raise InputError where the input of a pass, which is whole in memory, is larger than what is free."""
+    """Raise InputError if the input of a later pass, which is held in memory as a whole, exceeds the free memory."""
     free = memory.free(device)
     for number, finer in enumerate(np.cumprod([upscaler.factor for upscaler in upscalers[:-1]]), start=2):
         needed = input_bytes(frame, [n * int(finer) for n in frame.shape])
         if free is not None and needed > free.size:
-            size, have = map(memory_need.gigabytes, (needed, free.size))
-            problem = (
-                f"the input of pass {number} needs {size} of memory, but only {have} are free {free.bound}"
-            )
+            size, available = map(memory_need.gigabytes, (needed, free.size))
+            problem = f"the input of pass {number} needs {size} of memory, but only {available} are free {free.bound}"
             raise InputError(str(item.source), problem, "leave that pass out, or crop the volume with `crop`")
 
 
 def _history(
     frame: Frame, earlier: Sequence[FrameRef], settings: UpsampleSettings, margin: int
 ) -> list[Frame]:
-    """The frames before `frame`, the last one last, as far back as they can be read; still ones move nowhere."""
+    """The frames before `frame`, in order, as far back as they can be read. A missing velocity is zero."""
     from fluidsr.upscaling.network_input import check_finite
 
     global _recent
     frames: list[Frame] = []
-    recent, kept = _recent, {}  # another thread may take its turn
+    recent, kept = _recent, {}  # a local reference: another thread may replace the cache
     tries = frame_reading.with_any(["velocity", *(["solid"] if "solid" in frame.others else [])])
     for item in reversed(earlier):
         try:
@@ -147,7 +155,7 @@ def _history(
                     past = past.replace(velocity=np.zeros((past.dim, *past.shape), np.float32))
                 check_finite(past.torch())
         except (OSError, InputError):
-            break  # its own turn comes, and says what is wrong
+            break  # the error is reported when this frame itself is upsampled
         kept[key] = past
         frames.insert(0, past)
     _recent = kept

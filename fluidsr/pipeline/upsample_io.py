@@ -32,8 +32,18 @@ def open_files(
     fields: Sequence[str],
     formats: Sequence[str],
 ) -> tuple[FrameWriter, dict[str, Any]]:
-    """The files of the fine frame of `frame`, which is at `place` and was `taken` from a file, and its record without
-    seconds and notes."""
+    """Open the files of a fine frame. Returns their writer and the record of the frame, without seconds and notes.
+
+    Args:
+        item: the frame.
+        root: folder of the run.
+        settings: options of the upsampling.
+        taken: the coarse frame as its file has it; the files have its style.
+        frame: the coarse frame as it is upsampled.
+        place: the grid of the fine frame.
+        fields: names of the fields to write.
+        formats: of the files.
+    """
     written = WrittenStyle.of(taken, settings.intake, settings.precision, settings.naming)
     record = {
         "source": str(item.source),
@@ -59,17 +69,21 @@ def open_files(
 def assumptions(
     taken: volumes.Taken, frame: Frame, settings: UpsampleSettings, upscalers: Sequence[Any]
 ) -> Iterator[str]:
-    """Sentences for the user about what was assumed of the frame that was `taken` and is upsampled as `frame`."""
+    """Yield notes for the user about assumptions that were made between `taken` and the upsampled `frame`."""
     if taken.frame.dim < frame.dim:
         name = upscalers[0].card.name
         yield f"is a 2-D frame, of which the 3-D model '{name}' makes several layers (for 2-D: --model smoke2d-x4)"
-    if any(each.reads_velocity for each in upscalers):
+    if any(upscaler.reads_velocity for upscaler in upscalers):
         yield from frame_reading.assumed_rate(taken, settings.intake)
 
 
 def velocity_or_zero(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
-    """The frame, with a velocity of zero where it has none and may do without. Raises InputError where it may not."""
-    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
+    """`frame`, with zero velocity if it has none and needs none: with `zero_velocity`, or if it is empty.
+
+    Raises InputError if velocity is `needed` and missing.
+    """
+    # Files before the first smoke often have no velocity grid.
+    still = not bool(np.asarray(frame.density).any())
     if frame.velocity is None and (settings.zero_velocity or still):
         return frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
     if frame.velocity is None and needed:
@@ -88,12 +102,12 @@ def velocity_or_zero(frame: Frame, item: FrameRef, settings: UpsampleSettings, n
 
 
 def read_frame(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
-    """The frame with the fields that are wanted, and velocity and solids where there are any."""
+    """Read a frame with the selected fields, and velocity and solids if it has any."""
     return frame_reading.take(item, settings.intake, *fields_to_read(settings))[0]
 
 
 def fields_to_read(settings: UpsampleSettings) -> Sequence[Sequence[str] | None]:
-    """The lists of fields to try: those that are wanted, and what the smoke's detail depends on, if there is any."""
+    """The lists of fields to try: the selected ones with as many as possible of those that the detail depends on."""
     if not settings.fields:
         return [None]
     further = [name for name in ("velocity", "solid") if name not in settings.fields]
@@ -101,10 +115,10 @@ def fields_to_read(settings: UpsampleSettings) -> Sequence[Sequence[str] | None]
 
 
 def is_wanted(name: str, wanted: Sequence[str]) -> bool:
-    """Whether the field is asked for; a velocity on faces where velocity is."""
+    """Whether the field `name` is selected. The velocity on faces is selected with the velocity."""
     return name in wanted or (name == FACES and "velocity" in wanted)
 
 
 def margin(card: Any) -> int:
-    """Coarse cells beyond the smoke that the generator may put smoke into."""
+    """How far beyond the smoke the generator may create smoke, in coarse cells."""
     return min(card.support_radius or _MOST_MARGIN, _MOST_MARGIN)

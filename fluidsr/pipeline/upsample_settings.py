@@ -1,4 +1,4 @@
-"""UpsampleSettings: what `fluidsr upsample` does to every frame of a cache."""
+"""UpsampleSettings: the options that `fluidsr upsample` applies to every frame of a cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_PASSES = 3
 
 @dataclass(frozen=True)
 class UpsampleSettings:
-    """The options of an upsampling; plain values, so that they can be sent to workers. `models`: one for each pass."""
+    """The options of an upsampling. Plain values, so that they can be sent to workers. `models`: one for each pass."""
 
     models: tuple[str, ...]
     device: str = "auto"
@@ -23,11 +23,11 @@ class UpsampleSettings:
     tiling: InferenceSettings = field(default_factory=InferenceSettings)
     intake: ReadOptions = field(default_factory=ReadOptions)
     zero_velocity: bool = False
-    formats: tuple[str, ...] = ()  # none: vdb, and vti but of a frame that is too large and empty for it
-    fields: tuple[str, ...] = ()  # with the density; none: all that a frame has
-    # Of the files; None: that of a VDB, else half. `tiling` has that of the generator.
+    formats: tuple[str, ...] = ()  # empty: vdb and vti, or only vdb for a large, mostly empty box
+    fields: tuple[str, ...] = ()  # to write besides density; empty: all
+    # Of the files; None: as in an input VDB, else half. The precision of the generator is in `tiling`.
     precision: str | None = None
-    naming: str | None = None  # None: that of a VDB, else houdini
+    naming: str | None = None  # None: as in an input VDB, else houdini
     threshold: float = 0.0
     skip_damaged: bool = False
 
@@ -38,14 +38,17 @@ class UpsampleSettings:
 
 
 def models_of(model: str | Sequence[str], passes: int = 1) -> tuple[str, ...]:
-    """The model of each pass: several, or one for all of the `passes`. Raises InputError for both, and for too many."""
-    several = (model,) if isinstance(model, str) else tuple(model)
-    if passes > 1 and len(several) > 1:
+    """The model of each pass: several models, or one model for all `passes`.
+
+    Raises InputError for several models with `passes`, and for more than MOST_PASSES passes.
+    """
+    models = (model,) if isinstance(model, str) else tuple(model)
+    if passes > 1 and len(models) > 1:
         raise InputError(
             "passes", "several models are given, one for each pass", "leave it out, or give one `model`"
         )
-    if not 1 <= len(several) * passes <= MOST_PASSES:
+    if not 1 <= len(models) * passes <= MOST_PASSES:
         raise InputError(
-            "model", f"{len(several) * passes} passes are out of range", f"give 1 to {MOST_PASSES}"
+            "model", f"{len(models) * passes} passes are out of range", f"give 1 to {MOST_PASSES}"
         )
-    return several * passes
+    return models * passes

@@ -1,4 +1,4 @@
-"""Upsampling a VDB whose box is large and mostly empty: window by window, each with its halo."""
+"""Upsampling a VDB whose box is large and mostly empty, in windows with a halo around each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sparse_windows(item: FrameRef, settings: UpsampleSettings, upscaler: Any) -> Iterator[vdb.Windows | None]:
-    """A VDB whose box is large and mostly empty, to be upsampled window by window; None for any other frame."""
+    """Open a VDB whose box is large and mostly empty, to be upsampled in windows; gives None for any other frame.
+
+    Also None if windows cannot be upsampled independently: for several passes, for a generator that reads its last fine
+    frame, and for one that makes smoke of empty air.
+    """
     support = upscaler.card.support_radius
     if len(settings.models) > 1 or upscaler.reads_previous or support is None or upscaler.card.dim != 3:
         yield None
@@ -41,9 +45,11 @@ def sparse_windows(item: FrameRef, settings: UpsampleSettings, upscaler: Any) ->
 def upsample_by_windows(
     item: FrameRef, root: Path, settings: UpsampleSettings, upscaler: Any
 ) -> dict[str, Any] | None:
-    """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
-    other frame. The result is that of the whole frame without history, up to rounding and to what the generator makes
-    of the border of its box."""
+    """Upsample a VDB whose box is large and mostly empty, in windows. Returns its record without seconds.
+
+    None, and nothing is written, for any other frame. The result equals that of the whole frame without history, up to
+    rounding and to the border of the box. Raises InputError if a format other than vdb is requested.
+    """
     from fluidsr.upscaling.carried_fields import WholeFrame, described, method_of
 
     with sparse_windows(item, settings, upscaler) as source:
@@ -56,7 +62,7 @@ def upsample_by_windows(
         first = frame_reading.timed(source.take(*blocks[0]), item, settings.intake)
         fields = list(first.frame.fields())
         if "velocity" not in fields and not settings.zero_velocity and upscaler.reads_velocity:
-            return None  # which says so
+            return None  # the whole-frame path then raises the error about the missing velocity
         selected = ("density", *settings.fields) if settings.fields else tuple(fields)
         fields = [name for name in fields if is_wanted(name, selected)]
         names = [name for name in fields if name != "density"]
@@ -94,8 +100,11 @@ def _window(
     fields: Sequence[str],
     whole: Any,
 ) -> Iterator[tuple[str, tuple[int, ...], Any]]:
-    """The fine blocks of the coarse cells from `low` to `high`, made from these and a halo around them: field, first
-    voxel, values."""
+    """Yield the fine blocks of the coarse cells from `low` to `high`, computed with a halo around them.
+
+    A block is the field's name, the first fine voxel, and the values. `whole`: properties of the whole frame that its
+    windows must share.
+    """
     from fluidsr.upscaling import Box
 
     halo, factor = upscaler.halo, upscaler.factor

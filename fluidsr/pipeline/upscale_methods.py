@@ -1,4 +1,4 @@
-"""How a run's coarse frames become fine ones: by a generator, or by wavelet turbulence."""
+"""The methods that make the fine frames of a simulation from its coarse frames: a generator or wavelet turbulence."""
 
 from __future__ import annotations
 
@@ -25,63 +25,66 @@ if TYPE_CHECKING:
 
 
 class UpscaleMethod(Protocol):
-    """A scene's way of upsampling; `name` is written to `run.yaml`, `factor` is shown in the preview."""
+    """The method by which a scene is upsampled."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the method, as the user sees it."""
 
     @property
-    def factor(self) -> int: ...
+    def factor(self) -> int:
+        """Fine cells along the edge of a coarse cell."""
 
     @property
     def reads_previous(self) -> bool:
-        """Whether the generator reads its own last fine frame."""
+        """Whether the method is a generator that reads its own last fine frame."""
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be resumed."""
+        """The values that must be equal for a run to be resumed."""
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
-        """Bytes of memory by what holds them, and other numbers for `--dry-run`."""
+        """The memory that the parts of the method need, in bytes, and other figures for `--dry-run`."""
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
-        """Begin a run at the frame `first`, which is the solver's present state."""
+        """Begin a run at the frame `first`, which is the current state of `solver`."""
 
 
 class UpscaleRun(Protocol):
-    """The upsampling of one run: takes its coarse frames in order, each with the frame before it as its past."""
+    """The upsampling of one run. It takes the coarse frames in order, without gaps."""
 
     def step(self, coarse: Frame) -> FineFrame:
-        """Advance to the next coarse frame, and return its fine frame, not computed yet."""
+        """Advance to the next coarse frame. The returned fine frame has not been computed yet."""
 
     def state(self) -> dict[str, torch.Tensor]:
         """The tensors that `restore` needs to continue bit-identically."""
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Return to a `state()`. Raises InputError where it does not fit."""
+        """Return to a `state()`. Raises InputError if it does not fit the scene."""
 
 
 class FineFrame(Protocol):
-    """The fine frame of a coarse one, computed when it is asked for, before the run's next step."""
+    """A fine frame, computed on demand. It must be computed before the next `step` of its run."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """Notes for the user about the frame, complete once it has been computed."""
+        """Notes for the user about the frame; complete after it has been computed."""
 
     @property
     def history(self) -> Sequence[Frame]:
-        """The coarse frames before it that it is made of, too, the last one last."""
+        """The earlier coarse frames that the fine frame depends on, in order."""
 
     def whole(self, fields: Sequence[str]) -> Frame:
-        """The fine frame with density and `fields`."""
+        """Compute the fine frame with density and `fields`."""
 
     def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
-        """The same block by block, so that it need not be whole in memory where the method allows."""
+        """Compute the fine frame block by block, so that it is not whole in memory if the method allows."""
 
 
 def method_for(scene: Scene, device: str, settings: InferenceSettings) -> UpscaleMethod | None:
-    """The scene's method, checked against the scene; None where the coarse frames are the output.
+    """The method of `scene`, checked against it; None if the coarse frames are the output.
 
-    Raises InputError for `settings` where no generator runs, and for a field that the generator cannot give.
+    Raises InputError for `settings` other than the default without a generator, and for output fields that the
+    generator does not compute; ModelError for a generator that does not fit the scene.
     """
     if isinstance(scene.upscale, ModelUpscale):
         method = GeneratorMethod.of_model(scene, scene.upscale, device, settings)
@@ -99,7 +102,14 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
 
 
 class GeneratorMethod:
-    """Each frame through a generator, which may read the frames before it, too."""
+    """Upsampling by a generator, which may read earlier frames, too.
+
+    Args:
+        upscaler: runs the generator.
+        shaping: the artist's controls.
+        settings: tiles, memory and precision, as the identity of a run records them.
+        solids: the solid fraction of the fine cells; None without obstacles.
+    """
 
     def __init__(
         self,
@@ -114,7 +124,8 @@ class GeneratorMethod:
     def of_model(
         cls, scene: Scene, config: ModelUpscale, device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
-        """The method with a trained generator. Raises ModelError where it is of another dimension than the scene."""
+        """The method with a trained generator. Raises ModelError if its dimension is not the scene's, InputError for
+        controls that do not fit."""
         dim = scene.dim
         shaping = Shaping.given(
             detail=config.detail,
@@ -140,7 +151,7 @@ class GeneratorMethod:
     def of_carry(
         cls, scene: Scene, config: CarryUpscale, device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
-        """The method with the generator that has no weights."""
+        """The method with the generator without weights, which carries smoke. Raises InputError for a `precision`."""
         from fluidsr.models.carry import carry_model
 
         if settings.precision != "float32":
@@ -170,13 +181,13 @@ class GeneratorMethod:
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
         largest = self.upscaler.cost(scene.domain.resolution)
-        # Fine fields are written in blocks, of which each file has one and waits for one, unless it is an .npz.
+        # Each file holds one block of the fine fields, and another waits for it; an .npz holds the whole frame.
         whole = largest.result * numbers_per_cell(scene) if "npz" in scene.output.formats else 0
         blocks = min(largest.result, 2 * largest.largest_result)
         memory = {"generator": largest.memory, "fine_fields": whole + blocks}
-        if self.upscaler.reads_previous:  # the last fine frame, and the one that is being made
+        if self.upscaler.reads_previous:  # the last fine frame, and the frame that is being made
             memory["last_frame"] = 2 * largest.result
-        if self.upscaler.past:  # the frames before; as input of the network; on a common grid
+        if self.upscaler.past:  # three copies: as kept, on a common grid, and as input of the network
             memory["history"] = (
                 3 * self.upscaler.past * 4 * (1 + scene.dim + bool(scene.obstacles)) * scene.cells
             )
@@ -188,18 +199,24 @@ class GeneratorMethod:
     def frame(
         self, coarse: Frame, number: int, history: Sequence[Frame], last: LastFrameStore | None = None
     ) -> _GeneratorFrame:
-        """The fine frame of the coarse one `number` of a run, given those before it (see `moving`), and the `last` fine
-        one for a generator that reads it."""
+        """The fine frame of a coarse frame.
+
+        Args:
+            coarse: the coarse frame.
+            number: of the frame in the run.
+            history: the coarse frames before it, in order; density, velocity and solids suffice (see `moving`).
+            last: holds the last fine frame, for a generator that reads it; None for others.
+        """
         return _GeneratorFrame(
             self.upscaler, coarse, self._shaping, number, tuple(history), last, self._solids
         )
 
 
 class _GeneratorRun:
-    """Keeps the frames that the generator looks back on: those that have a fine frame, which `first` has not.
+    """Keeps the earlier frames that the generator reads. `first` is not among them, because it has no fine frame.
 
-    A generator that reads its own last fine frame gets that of every frame, also of frames that are not written. The
-    state has the fine frame before the present one, which may not be made yet.
+    For a generator that reads its own last fine frame, every fine frame is computed, even if it is not written. The
+    state holds the fine frame before the current one, because the current one may not have been computed yet.
     """
 
     def __init__(self, method: GeneratorMethod, first: Frame) -> None:
@@ -252,14 +269,14 @@ class _GeneratorRun:
             self._past.append(earlier)
         if self._last is not None:
             prefix = "last_"
-            own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
-            self._last.restore(own)
+            last = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+            self._last.restore(last)
             if self._pending is not None:
                 self._pending.made = bool(state["made"])
 
 
 def moving(frame: Frame) -> Frame:
-    """The frame with its density, velocity and solids alone: what a later one looks back on."""
+    """`frame` with only the fields that later frames read: density, velocity and solids."""
     kept = {"density": frame.density, "velocity": frame.velocity}
     if "solid" in frame.others:
         kept["solid"] = frame.others["solid"]
@@ -267,6 +284,8 @@ def moving(frame: Frame) -> Frame:
 
 
 class _GeneratorFrame:
+    """A fine frame by a generator; `made` says whether it has been computed."""
+
     def __init__(
         self,
         upscaler: Upscaler,
@@ -291,7 +310,7 @@ class _GeneratorFrame:
         return fine
 
     def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
-        # What is wrong with the frame is raised here, before the first block.
+        # Not a generator function, so that errors in the frame are raised here, before files are opened.
         coarse, upscaler = self._coarse, self._upscaler
         pieces = partial(upscaler.pieces, coarse, **self._options(), fields=fields)
         if self._last is not None:
@@ -314,7 +333,7 @@ class _GeneratorFrame:
 
 
 class WaveletMethod:
-    """Smoke on a fine grid, advected through all frames by the coarse flow and added eddies."""
+    """Wavelet turbulence: fine smoke that the coarse flow and added eddies advect through all frames."""
 
     name = "wavelet turbulence"
     reads_previous = False
@@ -343,7 +362,7 @@ class WaveletMethod:
 
 
 def turbulence_of(solver: Solver, scene: Scene, first: Frame, config: WaveletUpscale) -> WaveletTurbulence:
-    """The wavelet turbulence of a coarse run, from its frame `first` on, which is the solver's present state."""
+    """The wavelet turbulence of a coarse run that begins at the frame `first`, the current state of `solver`."""
     import torch
 
     from fluidsr.scenes.build import scenery_of
@@ -366,6 +385,8 @@ def turbulence_of(solver: Solver, scene: Scene, first: Frame, config: WaveletUps
 
 
 class _WaveletRun:
+    """The run of a WaveletMethod."""
+
     def __init__(self, turbulence: WaveletTurbulence) -> None:
         self._turbulence = turbulence
         self.state, self.restore = turbulence.state, turbulence.restore
@@ -376,6 +397,8 @@ class _WaveletRun:
 
 
 class _WaveletFrame:
+    """The fine frame of wavelet turbulence at its current state."""
+
     notes: Sequence[str] = ()
     history: Sequence[Frame] = ()
 
@@ -390,7 +413,7 @@ class _WaveletFrame:
 
 
 def blocks_of(frame: Frame, fields: Sequence[str]) -> Iterator[FieldBlock]:
-    """The fields of a frame that is whole in memory: one block for density and each of `fields`."""
+    """The blocks of a frame that is whole in memory: one for density and one for each of `fields`."""
     from fluidsr.upscaling import Box, FieldBlock
 
     device = str(frame.density.device) if hasattr(frame.density, "detach") else "cpu"
@@ -400,6 +423,6 @@ def blocks_of(frame: Frame, fields: Sequence[str]) -> Iterator[FieldBlock]:
 
 
 def numbers_per_cell(scene: Scene) -> int:
-    """Numbers per cell of the fields that the scene writes."""
+    """The numbers per cell of the output fields of `scene`; a vector counts its components."""
     components = {"velocity": scene.dim, "color": 3, "rest": 3, "rest2": 3}
     return sum(components.get(name, 1) for name in scene.output.fields)

@@ -1,4 +1,4 @@
-"""A USD layer beside a sequence of VDB files: one volume whose fields name the file of each frame."""
+"""A USD layer for a sequence of VDB files: one volume whose fields have a file for each frame."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ class Sample:
 
 
 def write_usda(path: Path, samples: Sequence[Sample], *, frame_rate: float, up: str = "y") -> None:
-    """Write `samples`, in order, as a `Volume` with an `OpenVDBAsset` for each field; files are named relative to the
-    layer. Lengths are metres. A field that a frame lacks keeps the file of that frame, in which it is empty."""
+    """Write a USD layer with a `Volume` that has an `OpenVDBAsset` for each field.
+
+    Args:
+        path: the layer. Files in it are relative to its folder; lengths are in meters.
+        samples: the frames, in order. A field that a frame lacks refers to the file of that frame, too, and is empty
+            there.
+        frame_rate: of the time codes, 1/s.
+        up: the axis that points up.
+    """
     grids: dict[str, str] = {}
     for sample in samples:
         grids = dict(sample.grids) | grids
@@ -69,7 +76,7 @@ def Volume "volume"
 
 
 def grids_of(fields: Sequence[str], style: volumes.Style | None, naming: str) -> dict[str, str]:
-    """The name of each field's grid in a VDB that is written so."""
+    """The name of the grid of each field in a VDB that is written with `style` and `naming`."""
     kept = style.grids if style is not None else {}
     return {
         name: kept[name].name if name in kept else grid_name(name, naming) for name in fields if name != FACES
@@ -77,7 +84,7 @@ def grids_of(fields: Sequence[str], style: volumes.Style | None, naming: str) ->
 
 
 def _identifiers(names: Iterable[str]) -> dict[str, str]:
-    """For each name one that USD allows for a prim; no two are the same."""
+    """A unique identifier for each name that USD allows for a prim."""
     identifiers: dict[str, str] = {}
     for name in names:
         word = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
@@ -91,10 +98,10 @@ def _identifiers(names: Iterable[str]) -> dict[str, str]:
 
 
 def _asset(file: str) -> str:
-    """A path between as many at signs as it takes."""
+    """A USD asset path; a path with an at sign is delimited by three of them."""
     return f"@@@./{file}@@@" if "@" in file else f"@./{file}@"
 
 
 def _string(text: str) -> str:
-    """In quotes; USD reads UTF-8, and control characters as `\\x1b`."""
+    """A USD string: in quotes, UTF-8, with control characters as `\\x1b`."""
     return '"' + "".join(f"\\x{ord(c):02x}" if c < " " or c in '"\\\x7f' else c for c in text) + '"'

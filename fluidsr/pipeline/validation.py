@@ -43,7 +43,7 @@ class Validator:
 
     @classmethod
     def from_store(cls, store: ConcatStore, device: str) -> Validator | None:
-        """Late frames of the validation split, in which smoke has developed; None where there are no simulations."""
+        """Use late frames of the validation split, in which smoke has developed; None if it has no simulations."""
         simulations = [s for s in store.simulations("validation") if s.frames > 1][:_PAIRS]
         if not simulations:
             return None
@@ -53,16 +53,21 @@ class Validator:
     def of_spans(
         cls, spans: Sequence[tuple[PairedSimulation, range]], device: str, *, earliest: float = 0.0
     ) -> Validator:
-        """Frames of each simulation, two at least, evenly spread over its span from the share `earliest` of it on."""
+        """Use frames that are evenly spread over a span of each simulation, which has at least two frames.
+
+        The share `earliest` of a span is skipped.
+        """
         spans = spans[:_PAIRS]
         share = np.linspace(earliest, 1.0, max(1, _PAIRS // len(spans)))
         pairs = [_frame_pair(s, span[round(x * (len(span) - 2))]) for s, span in spans for x in share]
         return cls(pairs[:_PAIRS], device)
 
     def metrics_of(self, generator: Generator) -> dict[str, float]:
-        """Means over the pairs: `absolute` difference, `psnr` in dB, `spectrum` error, `temporal` difference over the
-        reference's (1 is right), `coherence`, the same beside what the flow carries, `phase` score, `mass` drift
-        (`fluidsr.metrics`)."""
+        """The means of metrics over the pairs (see `fluidsr.metrics`).
+
+        They are the `absolute` difference, `psnr` in dB, `spectrum` error, `temporal` difference relative to the
+        reference's (1 is right), `coherence` (the same without changes by the flow), `phase` score and `mass` drift.
+        """
         upscaler = self._upscaler(generator)
         scores: list[dict[str, float]] = []
         for pair in self._pairs:
@@ -137,5 +142,5 @@ def _frame_pair(simulation: PairedSimulation, index: int) -> _FramePair:
 
 
 def as_arguments(validator: Validator | None) -> Mapping[str, Any]:
-    """The validator's two functions as keywords of `training.train`; none without a validator."""
+    """The functions of a validator as keyword arguments of `training.train`; empty without a validator."""
     return {} if validator is None else {"validation": validator.metrics_of, "pictures": validator.images_of}

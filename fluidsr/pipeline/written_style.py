@@ -1,4 +1,4 @@
-"""How a result is written: with the names, precision and lattice of its source, where that is a VDB."""
+"""WrittenStyle: how a result is written. A result of a VDB has its names, precision and lattice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from fluidsr.volumes.grid_names import grid_name
 
 @dataclass(frozen=True)
 class WrittenStyle:
-    """How the volumes made of a frame are written; `style` is that of its source if this is a VDB."""
+    """How the results of a frame are written.
+
+    Attributes:
+        style: of the source file if it is a VDB, otherwise None.
+        precision: of the values, `half` or `float`.
+        naming: convention for the name of the velocity grid.
+        up: the axis that points up.
+    """
 
     style: volumes.Style | None
     precision: str
@@ -29,7 +36,8 @@ class WrittenStyle:
         precision: str | None = None,
         naming: str | None = None,
     ) -> WrittenStyle:
-        """As the source of `taken` was, unless `precision` or `naming` say otherwise."""
+        """The style of the source of `taken`, changed by `precision` and `naming` (None: unchanged) and by the rotation
+        in `read_options`."""
         style, of_source, up = taken.style, "half", read_options.up(taken)
         if style is not None:
             grids = dict(style.grids)
@@ -47,9 +55,9 @@ class WrittenStyle:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keywords of `volumes.write` and of `volumes.stream`."""
+        """The keyword arguments of `volumes.write` and `volumes.stream`."""
         return {"style": self.style, "precision": self.precision, "naming": self.naming, "up": self.up}
 
     def grids(self, fields: Sequence[str]) -> dict[str, str]:
-        """The name of each field's grid."""
+        """The name of the grid of each field."""
         return usd.grids_of(fields, self.style, self.naming)

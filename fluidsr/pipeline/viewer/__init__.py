@@ -1,4 +1,4 @@
-"""`fluidsr view`: frames in the browser, served to this machine alone."""
+"""`fluidsr view`: frames in the browser, served to this machine only."""
 
 from fluidsr.pipeline.viewer.server import Viewer, view
 

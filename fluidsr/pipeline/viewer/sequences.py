@@ -1,4 +1,4 @@
-"""The sequences of a folder: one, or the coarse and the fine frames of a run."""
+"""The sequences that a folder holds: a single one, or the coarse and the fine frames of a run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.preview.style import OPTICAL_DEPTH_OF_EDGE
 
-SIDES = {"coarse": "coarse", "fine": "frames"}  # of a run, and their folders in it
+SIDES = {"coarse": "coarse", "fine": "frames"}  # names of the sides of a run, and their subfolders
 
 
 @dataclass(frozen=True)
 class PaneFrames:
-    """The frames of one pane by their numbers, ascending."""
+    """The frames of one pane, by number, ascending."""
 
     name: str
     items: dict[int, FrameRef]
 
 
 def sides_of(folder: Path, frames_wanted: str | None = None) -> list[PaneFrames]:
-    """`coarse` and `fine` of a run that holds both, else the one sequence that `folder` holds.
+    """The sides `coarse` and `fine` of a run that has both, or else the single sequence in `folder`.
 
-    Raises InputError where there is no folder, no frame in it, or several sequences.
+    Raises InputError if the folder does not exist, has no frames, or has several sequences.
     """
     if not folder.is_dir():
         raise InputError(str(folder), "is not a folder", "give a run, or a folder of one sequence")
@@ -44,10 +44,16 @@ def sides_of(folder: Path, frames_wanted: str | None = None) -> list[PaneFrames]
 
 
 class Sequences:
-    """The sides of a folder as they are now, with what is the same for all of their frames.
+    """The sides of a folder, and the properties that all frames share.
 
-    The first frame is read at once: it gives the dimension, the frame rate and the axis that points up, and what
-    cannot be read is refused before anything is served.
+    The first frame is read at once. It determines the dimension, the frame rate and the axis that points up, and a
+    frame that cannot be read raises InputError before anything is served.
+
+    Args:
+        folder: a run, or a folder of one sequence.
+        frames_wanted: which frames, as text (see `frame_numbers`); None: all.
+        read_options: how the grids are understood.
+        up: the axis that points up; None: as in the first frame.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class Sequences:
         self._camera = preview.Camera(up=up or read_options.up(taken))
 
     def index(self) -> dict[str, Any]:
-        """What a page needs before it asks for frames, as plain values. Finds new frames."""
+        """The index for a page, as plain values: the frames, camera and style. Looks for new frames in the folder."""
         self.sides = sides_of(self._folder, self._wanted)
         style = preview.RenderStyle()
         return {
@@ -90,11 +96,12 @@ class Sequences:
         }
 
     def find(self, place: int, number: int) -> FrameRef | None:
-        """The frame `number` of the side at `place` in the index, where there is one."""
+        """The frame `number` of side `place` in the index; None if there is none."""
         return self.sides[place].items.get(number) if place < len(self.sides) else None
 
 
 def _entry(item: FrameRef, dt: float) -> dict[str, Any]:
+    """The entry of a frame in the index; its time in s."""
     return {
         "number": item.number,
         "label": f"{item.frame:g}",
@@ -103,4 +110,5 @@ def _entry(item: FrameRef, dt: float) -> dict[str, Any]:
 
 
 def _colour(albedo: Sequence[float], light: Sequence[float], strength: float) -> list[float]:
+    """The linear RGB of light that smoke scatters."""
     return [a * b * strength for a, b in zip(albedo, light, strict=True)]

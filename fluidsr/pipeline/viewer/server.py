@@ -1,4 +1,4 @@
-"""The HTTP side of `fluidsr view`: a page, an index and volumes, for who knows the token."""
+"""The HTTP server of `fluidsr view`. It serves a page, an index and volumes to clients that know the token."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TYPES = {
 }
 _VOLUME = re.compile(r"volumes/([0-9])/(-?[0-9]{1,30})")
 _HEADERS = {
-    # Scripts of ours alone, whatever a file calls itself; the token does not leave the page.
+    # Only scripts of this server run, whatever text a file's name holds, and no request to another site has the token.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -53,25 +53,35 @@ def view(
     port: int = 0,
     browser: bool = True,
 ) -> None:
-    """Serve the frames of `folder` to browsers on this machine until a signal comes.
+    """Serve the frames of `folder` to browsers on this machine until a signal arrives.
 
-    `on_address` is called with the address. Raises InputError for a folder without frames and for a port that is taken.
+    Args:
+        folder: a run, or a folder of one sequence.
+        on_address: called with the address of the page.
+        edge: largest edge of a volume that is sent, in cells.
+        frames_wanted: which frames, as text (see `frame_numbers`); None: all.
+        up: the axis that points up; None: as in the first frame.
+        density_grid: name of the density grid; None: detected.
+        port: of the server; 0: a free one.
+        browser: open the page in a browser.
+
+    Raises InputError for a folder without frames, a value out of range, and a port that is in use.
     """
     read_options = ReadOptions(density_grid=density_grid)
     cache = VolumeCache(edge, read_options)
     with Viewer(Sequences(folder, frames_wanted, read_options, up), cache, port) as viewer:
         on_address(viewer.url)
-        if browser:  # beside the server: a browser of the terminal does not return before its end
+        if browser:  # in a thread, because a text browser in the terminal returns only when it is closed
             threading.Thread(target=webbrowser.open, args=(viewer.url,), daemon=True).start()
         viewer.serve_forever()
 
 
 class Viewer(ThreadingHTTPServer):
-    """A server on 127.0.0.1 that answers below `/TOKEN/` alone. Raises InputError for a port that is taken."""
+    """A server on 127.0.0.1 that only answers below `/TOKEN/`. Raises InputError for a port that is in use."""
 
     daemon_threads = True
-    block_on_close = False  # a browser keeps its connections open
-    allow_reuse_port = False  # else a second server would share the port of the first
+    block_on_close = False  # waiting for threads would take long: browsers keep connections open
+    allow_reuse_port = False  # otherwise a second server would share the port with the first
 
     def __init__(self, sequences: Sequences, cache: VolumeCache, port: int = 0) -> None:
         self.sequences, self.cache = sequences, cache
@@ -86,21 +96,21 @@ class Viewer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page, with the token."""
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Into the log: a browser that goes in the middle of a request is no news for a terminal."""
+        """Write to the log, not to the terminal: browsers often disconnect in the middle of a request."""
         LOG.debug("a connection ended", exc_info=True)
 
     def server_bind(self) -> None:
-        """Bind without HTTPServer's search for the name of the machine, which may take seconds."""
+        """Bind without HTTPServer's look-up of the host name, which may take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one browser."""
+    """Answers the requests of one connection."""
 
     server: Viewer
     server_version, sys_version = "fluidsr", ""
@@ -108,9 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60.0  # seconds without a request
 
     def do_GET(self) -> None:
-        """The page, `index.json`, or `volumes/SIDE/NUMBER`: SIDE as its place in the index.
+        """Answer with a file of the page, `index.json`, or `volumes/SIDE/NUMBER`; SIDE is the position in the index.
 
-        The bytes of a volume are its cells; what they mean is in the header `Volume`, as JSON.
+        The body of a volume is its cells; the header `Volume` describes them in JSON (see `Volume.header`).
         """
         path = self._path_below_token()
         volume = None if path is None else _VOLUME.fullmatch(path)
@@ -128,18 +138,23 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _path_below_token(self) -> str | None:
-        """The path that was asked for; None without the token, or for another host: a name that leads here would make
-        another site's scripts ours."""
+        """The requested path below the token; None without the right token, or for another host name.
+
+        The host is checked against DNS rebinding: a foreign name that resolves to this server would let scripts of
+        another site read the frames.
+        """
         hosts = (f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}")
         _, token, path = (*self.path.split("/", 2), "", "")[:3]
         known = hmac.compare_digest(token.encode(), self.server.token.encode())
         return path if known and self.path.count("/") > 1 and self.headers.get("Host") in hosts else None
 
     def _index(self) -> None:
+        """Answer with the index."""
         document = json.dumps(plain(self.server.sequences.index()), allow_nan=False)
         self._answer(document.encode(), "application/json")
 
     def _volume(self, side: int, number: int) -> None:
+        """Answer with the volume of a frame."""
         item = self.server.sequences.find(side, number)
         if item is None:
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such frame.")
@@ -149,11 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(volume.cells.tobytes(), "application/octet-stream", {"Volume": header})
 
     def _answer_or_explain(self, answer: Callable[[], None]) -> None:
+        """Call `answer`; after any error send its message, so that the page shows it and the server goes on."""
         try:
             answer()
-        except (
-            Exception
-        ) as error:  # whatever it is, the browser learns of it, and the next request is answered
+        except Exception as error:
             message, _ = failure(error)
             expected = isinstance(error, FluidsrError)
             LOG.info("%s", message, exc_info=None if expected else error)
@@ -178,9 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)
-        except OSError:  # the browser does not wait for it any more
+        except OSError:  # the browser has disconnected
             self.close_connection = True
 
     def log_message(self, format: str, *values: object) -> None:
-        """Into the log, without the token."""
+        """Write to the log, without the token."""
         LOG.debug("%s", (format % values).replace(self.server.token, "TOKEN"))

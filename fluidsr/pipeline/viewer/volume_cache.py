@@ -1,4 +1,4 @@
-"""Frames as a browser draws them: downsampled, one byte a cell, the last used ones kept."""
+"""Frames as a browser draws them, downsampled to one byte per cell, and a cache of the last ones."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from fluidsr.pipeline import frame_reading
 from fluidsr.pipeline.frame_sequence import FrameRef
 from fluidsr.pipeline.read_options import ReadOptions
 
-EDGES = (16, 256)  # of a volume, in cells; every WebGL 2 takes 256
-PLANE = 8  # times as long an edge has a 2-D frame: an image of 8 x 128 cells is smaller than a volume of 128 a side
+EDGES = (16, 256)  # range of a volume's edge, in cells; every WebGL 2 supports 256
+PLANE = 8  # factor on the edge for 2-D frames: an image of (8 * 128)^2 cells is still smaller than a volume of 128^3
 CACHE_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
 class Volume:
-    """`cells` (uint8, as the frame's axes are) are 255 * sqrt(density / scale), where `scale` is the largest density.
+    """The downsampled density of a frame.
 
-    They fill the box of `size` (m) whose lower corner is at `origin` (m); `time` in s. `source` are the cells of the
-    frame itself.
+    Attributes:
+        cells: 255 * sqrt(density / scale), uint8, `[*S]` with the axes of the frame.
+        scale: the largest density after downsampling.
+        origin: lower corner of the box that the cells fill, m.
+        size: of this box, m.
+        time: of the frame, s.
+        source: the shape of the frame before downsampling.
     """
 
     cells: np.ndarray
@@ -39,7 +44,7 @@ class Volume:
     source: tuple[int, ...]
 
     def header(self) -> dict[str, Any]:
-        """What a reader of the bytes needs, as plain values."""
+        """The description of `cells` that a reader of their bytes needs, as plain values."""
         return {
             "shape": list(self.cells.shape),
             "scale": self.scale,
@@ -51,12 +56,11 @@ class Volume:
 
 
 def volume_of(frame: Frame, edge: int, where: str = "density") -> Volume:
-    """The density of `frame`, averaged over cubes of the fewest cells that leave `edge` or fewer along each axis (in
-    2-D, `PLANE` times as many).
+    """Downsample the density of `frame` to at most `edge` cells along each axis (in 2-D `PLANE * edge`).
 
-    The square root spends more of the 256 values on thin smoke. Cubes that extend beyond the last cell are the mean of
-    the cells that they have. Negative density counts as none. Raises InputError, about `where`, for a density that is
-    not finite.
+    Cells are averaged over the smallest cubes that suffice; a cube that extends beyond the last cell averages the cells
+    that it contains. The square root assigns more of the 256 values to thin smoke. Negative density counts as zero.
+    Raises InputError, at the location `where`, for a density that is not finite.
     """
     density = torch.as_tensor(frame.density, dtype=torch.float32, device="cpu")
     if not bool(torch.isfinite(density).all()):
@@ -72,9 +76,10 @@ def volume_of(frame: Frame, edge: int, where: str = "density") -> Volume:
 
 
 class VolumeCache:
-    """Volumes read when they are asked for; those used last are kept, in at most `most_bytes`. Safe for threads.
+    """Volumes of frames, read on demand. The most recently used ones are kept, up to `most_bytes`. Safe for threads.
 
-    A file that has been rewritten is read again.
+    `edge` is the largest edge of a volume, in cells; InputError outside EDGES. A file that has been rewritten is read
+    again.
     """
 
     def __init__(
@@ -89,12 +94,12 @@ class VolumeCache:
 
     @property
     def kept_bytes(self) -> int:
-        """What is kept now."""
+        """The size of the cached volumes, in bytes."""
         return sum(volume.cells.nbytes for volume in self._kept.values())
 
     def get(self, item: FrameRef) -> Volume:
-        """The volume of a frame. Raises InputError for a file that cannot be read."""
-        with self._lock:  # one frame is read at a time, which bounds the memory
+        """The volume of a frame. Raises InputError for a file that cannot be read or has values that are not finite."""
+        with self._lock:  # held while reading: one frame at a time, which bounds the memory
             key = (item.source, item.step, *map(_state, (item.source, *item.parts)))
             if key not in self._kept:
                 frame = frame_reading.read(item, self._read_options, ["density"])[0]

@@ -1,1 +1,1 @@
-"""`fluidsr serve`: a process that keeps libraries and models loaded, and does what other programs ask for."""
+"""`fluidsr serve`: a process that keeps libraries and models loaded, and executes requests of other programs."""

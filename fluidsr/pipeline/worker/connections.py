@@ -1,4 +1,4 @@
-"""How clients reach a service: lines of JSON over pipes, or over a socket on this machine with a token."""
+"""The connections of clients to a service: lines of JSON over pipes, or over a local socket with a token."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from fluidsr.pipeline.worker.requests import Request
 from fluidsr.pipeline.worker.service import Service
 
 MAX_LINE = 1 << 20  # bytes
-_MAX_FIRST_LINE = 1 << 12  # from who has not shown the token
+_MAX_FIRST_LINE = 1 << 12  # bytes; the client has not shown the token yet
 _SECONDS_FOR_TOKEN = 10.0
 _MOST_CONNECTIONS = 16
 
 
 class Connection:
-    """One client of a service."""
+    """The connection of one client to a service: requests come from `reader`, events go to `writer`."""
 
     def __init__(self, reader: BinaryIO, writer: BinaryIO, service: Service) -> None:
         self._reader, self._writer, self._service = reader, writer, service
         self._lock = threading.Lock()
 
     def send(self, event: Event) -> None:
-        """Write one event. A client that has gone hears nothing."""
+        """Write one event. Does nothing if the client has disconnected. Safe for threads."""
         with self._lock, suppress(OSError, ValueError):
             self._writer.write(to_json(event).encode() + b"\n")
             self._writer.flush()
 
     def serve(self) -> None:
-        """Take requests until the client goes; what it has asked for is cancelled then."""
+        """Accept requests until the client disconnects; then its requests are cancelled."""
         try:
             for line in _lines(self._reader, MAX_LINE):
                 self._take(line)
@@ -51,7 +51,7 @@ class Connection:
             self._service.forget(self)
 
     def knows(self, token: str) -> bool:
-        """Whether the first request is `hello` with the token."""
+        """Read the first request. Returns whether it is `hello` with the right token; if so, it is answered."""
         try:
             request = _parse(next(_lines(self._reader, _MAX_FIRST_LINE), b""))
             arguments = requests.parse(request)
@@ -81,7 +81,7 @@ class Connection:
 
 
 def _lines(reader: BinaryIO, limit: int) -> Iterator[bytes | None]:
-    """Lines of at most `limit` bytes; None for each that is longer."""
+    """Yield lines of at most `limit` bytes, and None in place of each longer line."""
     while line := _line(reader, limit + 1):
         if len(line) <= limit:
             yield line
@@ -92,13 +92,15 @@ def _lines(reader: BinaryIO, limit: int) -> Iterator[bytes | None]:
 
 
 def _line(reader: BinaryIO, size: int) -> bytes:
+    """A line, or its first `size` bytes; empty at the end."""
     try:
         return reader.readline(size)
-    except (OSError, ValueError):  # the client has gone
+    except (OSError, ValueError):  # the client has disconnected
         return b""
 
 
 def _parse(line: bytes | None) -> Request:
+    """The request in a line. Raises InputError for a line that is too long (None) or is not a request."""
     if line is None:
         raise InputError("request", "the line is too long", f"send at most {MAX_LINE} bytes")
     try:
@@ -112,13 +114,17 @@ def _parse(line: bytes | None) -> Request:
 
 
 def _refuse(constant: str) -> NoReturn:
+    """Reject NaN and Infinity, which Python's JSON parser would accept."""
     raise ValueError(constant)
 
 
 def serve(port: int | None) -> None:
-    """Serve the process that holds our stdin and stdout, and with `port` (0: any) clients on this machine, until stdin
-    ends: a worker dies with its parent. Raises InputError for a port that is taken."""
-    # What libraries print shall not get between the events: their stdout is stderr from here on.
+    """Serve the parent process over stdin and stdout and, with `port`, other clients on this machine.
+
+    Port 0 selects a free port; the `ready` event names it and the token. Returns when stdin ends, so that a worker ends
+    with its parent. Raises InputError for a port that is in use.
+    """
+    # Redirect stdout to stderr, so that output of libraries does not come between the events.
     sys.stdout.flush()
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -146,6 +152,7 @@ def serve(port: int | None) -> None:
 
 
 def _listen(port: int) -> socket.socket:
+    """A socket that listens on `port`, on this machine only. Raises InputError for a port that cannot be used."""
     try:
         return socket.create_server(("127.0.0.1", port))
     except (OSError, OverflowError) as error:
@@ -154,6 +161,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def _accept(listener: socket.socket, token: str, service: Service) -> None:
+    """Serve each client in a thread. Clients beyond _MOST_CONNECTIONS are disconnected."""
     places = threading.Semaphore(_MOST_CONNECTIONS)
     while True:
         client, _ = listener.accept()
@@ -164,6 +172,8 @@ def _accept(listener: socket.socket, token: str, service: Service) -> None:
 
 
 def _serve_socket(client: socket.socket, token: str, service: Service, places: threading.Semaphore) -> None:
+    """Serve a client that sends the token in time; disconnect any other."""
+
     def hang_up() -> None:
         with suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
@@ -179,7 +189,7 @@ def _serve_socket(client: socket.socket, token: str, service: Service, places: t
             if knows:
                 connection.serve()
     except OSError:
-        pass  # the client has gone
+        pass  # the client has disconnected
     finally:
         patience.cancel()
         places.release()

@@ -1,4 +1,4 @@
-"""The requests of a worker: one function for each, whose parameters are the request's arguments."""
+"""The requests of a worker. Each is a function whose parameters are the arguments of the request."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from fluidsr.pipeline.worker.shared_arrays import SharedArray, SharedArrays
 if TYPE_CHECKING:
     from fluidsr.frame import Frame
 
-PROTOCOL = 1  # counts up when a client of before would be misunderstood
+PROTOCOL = 1  # incremented by a change that older clients do not understand
 
 _STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=False)
 
 
 class Request(BaseModel):
-    """One line that a client sends. `id` is its own choice, and comes back with every event."""
+    """One line that a client sends. The client chooses `id`, and every event about the request has it."""
 
     model_config = _STRICT
 
@@ -35,7 +35,7 @@ class Request(BaseModel):
 
 
 def upsample(**arguments: Any) -> dict[str, Any]:
-    """Upsample volume files into a folder: `fluidsr.upsample`."""
+    """Upsample volume files into a folder, as `fluidsr.upsample` does. Returns the paths `output` and `frames`."""
     folder = api.upsample(**arguments, quiet=False)
     return {"output": str(folder.absolute()), "frames": str((folder / "frames").absolute())}
 
@@ -56,12 +56,26 @@ def upsample_arrays(
     precision: str = "float32",
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Upsample the fields of one frame in shared memory into shared memory: `Upscaler.upsample`.
+    """Upsample the fields of one frame, from shared memory to shared memory, as `Upscaler.upsample` does.
 
-    `arrays` holds `density [x, y, z]`, `velocity [3, x, y, z]` in m/s, and others; `result` names those that are
-    wanted, `factor` times as long along each axis of the grid, and maybe `confidence` of a model with a mask.
-    `cell_size` in m, `dt` in s. `previous` is the fine density of the frame before, for a model that reads its own
-    last one.
+    Args:
+        arrays: the coarse fields: `density` `[x, y, z]`, `velocity` `[3, x, y, z]` in m/s, and others.
+        result: the fine fields to compute, whose names are in `arrays`; also `confidence`, for a model with a mask.
+            Each axis of the grid is `factor` times as long as in `arrays`.
+        model: a shipped name or a path.
+        cell_size: of the coarse grid, m.
+        dt: time step of the frame, s.
+        detail: factor on the detail that the model adds.
+        velocity_scale: factor on the velocity that the model reads.
+        style_seed: seed of the style, for a model with a latent code.
+        previous: density of the last fine frame, for a model that reads it.
+        tile: largest edge of a tile, coarse cells, or `auto`.
+        max_memory: limit for the memory of a tile, bytes.
+        precision: of the network.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    On return `result` holds the fine fields; voxels without smoke are zero. Returns the fine `shape`, and `seconds`.
+    Raises InputError for missing arrays and for shapes that do not fit.
     """
     from fluidsr.frame import CONFIDENCE, Frame
 
@@ -82,7 +96,7 @@ def upsample_arrays(
             expected = [*(fields[name].shape[: -frame.dim] if name in fields else ()), *fine_shape]
             if array.shape != expected:
                 raise InputError(f"result: {name}", f"shape {array.shape} does not fit", f"give {expected}")
-            fine.put(name, 0.0)  # where no block lies
+            fine.put(name, 0.0)  # no block is yielded for empty space
         for name, box, values in upscaler.pieces(
             frame,
             detail=detail,
@@ -97,7 +111,7 @@ def upsample_arrays(
 
 
 def _previous(array: SharedArray | None, coarse: Frame, fine_shape: Sequence[int]) -> Frame | None:
-    """The fine frame in shared memory that was made before the one of `coarse`. Raises InputError for another shape."""
+    """The last fine frame, from its density in shared memory. Raises InputError if its shape is not `fine_shape`."""
     from fluidsr.frame import Frame
 
     if array is None:
@@ -117,8 +131,18 @@ def read(
     velocity_grid: str | None = None,
     result: dict[str, SharedArray] | None = None,
 ) -> dict[str, Any]:
-    """A volume file's frame, velocity in m/s: `shape`, `fields`, `shapes` (of each field), `cell_size`, `origin`,
-    `time` and `dt`. With `result` the fields that it names are written there."""
+    """Read the frame in a volume file, with its velocity in m/s.
+
+    Args:
+        path: the file.
+        fields: names of the fields to read; None: all.
+        density_grid: name of the density grid; None: detected.
+        velocity_grid: name of the velocity grid; None: detected.
+        result: arrays in shared memory into which fields are copied.
+
+    Returns `shape`, `fields`, `shapes` (of each field), `cell_size` (m), `origin` (m), `time` (s), `dt` (s) and
+    `notes`. Raises InputError for an array without a field of its name and shape, and for a file that cannot be read.
+    """
     from fluidsr.pipeline import frame_reading
     from fluidsr.pipeline.frame_sequence import FrameRef
     from fluidsr.pipeline.read_options import ReadOptions
@@ -132,10 +156,10 @@ def read(
         for name, target in (result or {}).items():
             values = frame.fields().get(name)
             if values is None or list(values.shape) != target.shape:
-                has = "is not there" if values is None else f"has the shape {values.shape}"
+                state = "is not there" if values is None else f"has the shape {values.shape}"
                 raise InputError(
                     f"result: {name}",
-                    f"the field {has}",
+                    f"the field {state}",
                     "send the request without `result` to see the fields and their shapes",
                 )
             targets.put(name, values)
@@ -175,7 +199,19 @@ def simulate(
     preview: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Simulate a scene into a folder, as `fluidsr simulate` does."""
+    """Simulate a scene into a folder, as `fluidsr simulate` does. Returns the paths `output` and `frames`.
+
+    Args:
+        scene: a built-in name or a YAML file.
+        output: the folder; `runs/NAME` by default.
+        tile: largest edge of a tile, coarse cells, or `auto`.
+        max_memory: limit for the memory of a tile, bytes.
+        precision: of the network.
+        preview: render `preview.png` and `preview.mp4`.
+        overwrite: replace an earlier run in the folder.
+
+    The other arguments are those of `SimulateJob.of`; `frames` is its `frames_wanted`.
+    """
     from fluidsr.pipeline.simulate import SimulateJob
     from fluidsr.pipeline.simulate import simulate as run
 
@@ -203,20 +239,21 @@ def simulate(
 
 
 def info(path: str) -> dict[str, Any]:
-    """The contents of a volume, sequence, dataset, model or run: `fluidsr info --json`."""
+    """The contents of a volume, sequence, dataset, model or run, as `fluidsr info --json` prints them."""
     from fluidsr.pipeline.info import info as run
 
     return run(path)
 
 
 def models() -> dict[str, Any]:
-    """The cards of the shipped models by their names: `fluidsr models list --json`."""
+    """The cards of the shipped models by name, as `fluidsr models list --json` prints them."""
     from fluidsr import models
 
     return {name: models.read_card(name).model_dump(mode="json") for name in models.shipped()}
 
 
 def _arguments_of(function: Callable[..., Any], leave_out: Sequence[str] = ()) -> type[BaseModel]:
+    """A pydantic model with a field for each parameter of `function`."""
     hints = typing.get_type_hints(function)
     fields: dict[str, Any] = {
         name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
@@ -239,7 +276,7 @@ _ARGUMENTS: Mapping[str, type[BaseModel]] = {
 
 
 def parse(request: Request) -> dict[str, Any]:
-    """The arguments of a request, checked. Raises InputError that names the first wrong one."""
+    """The checked arguments of a request. Raises InputError for an unknown request or the first wrong argument."""
     if request.request not in _ARGUMENTS:
         raise InputError(
             "request", f"'{request.request}' is not known", f"give one of {', '.join(sorted(_ARGUMENTS))}"
@@ -258,9 +295,16 @@ def problem_of(
     where: str = "",
     known: Iterable[str] = ("id", "request", "arguments"),
 ) -> InputError:
-    """The first thing that pydantic has found wrong in what is `given`, an object with the keys `known`."""
+    """The first problem in a pydantic error, as an InputError.
+
+    Args:
+        error: what pydantic raised.
+        request: the object that was validated.
+        where: prefix of the location.
+        known: the allowed keys of the object, from which a misspelled key is corrected.
+    """
     errors = error.errors(include_url=False, include_context=False)
-    # Of a misspelt key rather its name than that the right one is missing.
+    # A misspelled required key gives two errors, an unknown and a missing key; the unknown key helps more.
     first = next((detail for detail in errors if detail["type"] == "extra_forbidden"), errors[0])
     place = ".".join(_keys(request, first["loc"])) or "request"
     problem = first["msg"].replace("Input should be", "must be").replace("instance of Request", "object")
@@ -277,7 +321,7 @@ def problem_of(
 
 
 def _keys(request: Any, place: Sequence[int | str]) -> Iterator[str]:
-    """The keys of `place` that lead into what is `given`: pydantic adds names of alternatives."""
+    """Yield the keys in `place` that exist in `request`; pydantic adds the names of alternatives to a location."""
     for key in place:
         try:
             request = request[key]
@@ -287,7 +331,7 @@ def _keys(request: Any, place: Sequence[int | str]) -> Iterator[str]:
 
 
 def function_of(request: str) -> Callable[..., dict[str, Any]]:
-    """The function that answers a queued request."""
+    """The function that executes a queued request. Raises KeyError for `cancel`, `hello` and `shutdown`."""
     return _FUNCTIONS[request]
 
 

@@ -1,4 +1,4 @@
-"""Service: the queue of requests, done one after the other in the main thread."""
+"""Service: a queue of requests, which are executed one after the other in the main thread."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from fluidsr.signals import Stopped
 
 LOG = logging.getLogger(__name__)
 _MOST_WAITING = 64
-# Interrupts a request as Ctrl-C does, and leaves Ctrl-C its meaning.
+# The signal that interrupts a request. Not SIGINT where possible, so that Ctrl-C still ends the process.
 _CANCEL = getattr(signal, "SIGUSR1", signal.SIGINT)
 
 
 @dataclass(eq=False)
 class QueuedRequest:
-    """A request that waits or runs. `client` is whoever sent it, `send` takes its events."""
+    """A request that is waiting or running. `client` identifies the sender; `send` takes the events."""
 
     client: object
     request: Request
@@ -37,7 +37,10 @@ class QueuedRequest:
 
 
 class Service:
-    """Takes requests from any thread; the main thread makes it, and does them in `run`."""
+    """Accepts requests from any thread, and executes them in `run`.
+
+    It must be created in the main thread, which also calls `run`, because it installs a signal handler.
+    """
 
     def __init__(self) -> None:
         self._queue: queue.Queue[QueuedRequest | None] = queue.Queue()
@@ -48,9 +51,9 @@ class Service:
         signal.signal(_CANCEL, self._interrupt)
 
     def submit(self, client: object, request: Request, send: Callable[[Event], None]) -> None:
-        """Queue a request, or do it at once where it is `cancel` or `shutdown`. Its events go to `send`.
+        """Queue a request; `cancel`, `hello` and `shutdown` are answered at once. Its events go to `send`.
 
-        Raises InputError for a request that is wrong, RunError where too many wait.
+        Raises InputError for a wrong request or an id that is in use, RunError if too many requests are waiting.
         """
         arguments = requests.parse(request)
         if request.request == "cancel":
@@ -85,7 +88,7 @@ class Service:
             self._cancel(client, number)
 
     def end(self) -> None:
-        """Let `run` return; what runs is interrupted."""
+        """Make `run` return. All requests are cancelled, and the running one is interrupted."""
         self._ends = True
         with self._lock:
             clients = {id(job.client): job.client for job in self._jobs}
@@ -94,32 +97,35 @@ class Service:
         self._queue.put(None)
 
     def _cancel(self, client: object, number: str | int) -> bool:
+        """Cancel the requests of `client` with this id. Returns whether there are any."""
         with self._lock:
             jobs = [job for job in self._jobs if job.client is client and job.request.id == number]
             interrupted = [job for job in jobs if not job.cancelled]
             for job in interrupted:
                 job.cancelled = True
-        if self._running in interrupted:  # once: its clean-up is not interrupted
+        if self._running in interrupted:  # only the first time, so that its clean-up is not interrupted
             _signal_main_thread()
         return bool(jobs)
 
     def run(self) -> None:
-        """Do requests until `end`. Raises Stopped where a signal ends the process."""
+        """Execute requests until `end` is called. Raises Stopped if a signal ends the process."""
         while not self._ends:
             job = self._queue.get()
             if job is not None:
                 self._do(job)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler. A signal that arrives after its request has finished does nothing."""
         if self._running is not None and self._running.cancelled:
             raise Stopped
 
     def _do(self, job: QueuedRequest) -> None:
+        """Execute a request and send its last event: `result`, `error` or `cancelled`."""
         event: Event = {"event": "cancelled"}
         LOG.info("%s %s", job.request.request, job.request.arguments)
         try:
             try:
-                self._running = job  # before the test: whoever cancels from here on interrupts
+                self._running = job  # set before `cancelled` is read: a later cancel sends the signal
                 if not job.cancelled:
                     event = result_event(self._call(job))
             finally:
@@ -137,11 +143,13 @@ class Service:
         job.send(event)
 
     def _call(self, job: QueuedRequest) -> dict[str, Any]:
+        """Call the function of a request; its progress goes to the client as events."""
         with progress.shown_by(lambda _: progress.Events(job.send)):
             return requests.function_of(job.request.request)(**job.arguments)
 
 
 def _signal_main_thread() -> None:
+    """Send `_CANCEL` to the main thread."""
     if sys.platform == "win32":
         signal.raise_signal(_CANCEL)  # Python's handlers run in the main thread, wherever the signal arrives
     else:
@@ -149,11 +157,12 @@ def _signal_main_thread() -> None:
 
 
 def result_event(result: dict[str, Any]) -> Event:
-    """The last event of a request that was done."""
+    """The last event of a request that has succeeded."""
     return {"event": "result", "result": result}
 
 
 def _check_protocol(number: int) -> None:
+    """Raise InputError for another version of the protocol."""
     if number != requests.PROTOCOL:
         raise InputError(
             "protocol",

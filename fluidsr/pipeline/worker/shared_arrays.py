@@ -1,4 +1,4 @@
-"""Arrays in shared memory that a client made: the worker only looks into them, and removes none."""
+"""Arrays in shared memory that clients create and remove; the worker only attaches to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class SharedArray(BaseModel):
 
 
 class SharedArrays:
-    """Arrays by name. No view of one is given away: memory with views into it cannot be closed."""
+    """Shared arrays by name, attached while the context is entered.
+
+    Values are copied in and out, never given out as views: memory with views into it cannot be closed.
+    """
 
     def __init__(self, arrays: Mapping[str, SharedArray]) -> None:
         self._arrays = arrays
@@ -36,7 +39,7 @@ class SharedArrays:
         self._blocks: dict[str, SharedMemory] = {}
 
     def __enter__(self) -> SharedArrays:
-        """Attach to the memory. Raises InputError where it is missing or too small."""
+        """Attach to the memory. Raises InputError if it is missing or too small for its array."""
         with self._stack:
             for name, array in self._arrays.items():
                 block = self._blocks[name] = _attach(name, array.memory)
@@ -52,11 +55,11 @@ class SharedArrays:
         self._stack.close()
 
     def copy(self, name: str) -> np.ndarray:
-        """The values of an array."""
+        """A copy of an array, float32."""
         return self._view(name).copy()
 
     def put(self, name: str, values: Any, index: Any = ...) -> None:
-        """Write `values` into the part `index` of an array."""
+        """Write `values` into an array, at `index` (by default everywhere)."""
         self._view(name)[index] = values
 
     def _view(self, name: str) -> np.ndarray:
@@ -64,6 +67,7 @@ class SharedArrays:
 
 
 def _attach(name: str, memory: str) -> SharedMemory:
+    """Attach to the block `memory` of the array `name`. The block is not removed when this process ends."""
     without_tracking: dict[str, Any] = {"track": False} if sys.version_info >= (3, 13) else {}
     try:
         block = SharedMemory(memory, **without_tracking)
@@ -71,6 +75,6 @@ def _attach(name: str, memory: str) -> SharedMemory:
         raise InputError(
             name, f"there is no shared memory '{memory}'", "keep it until the request ends"
         ) from None
-    if not without_tracking:  # older Pythons would remove it when this process ends
+    if not without_tracking:  # Python before 3.13 would remove the block when this process ends
         resource_tracker.unregister(block._name, "shared_memory")  # type: ignore[attr-defined]
     return block
