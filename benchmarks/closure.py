@@ -2,13 +2,15 @@
 
     python benchmarks/closure.py --data CLOSURE.zarr --scene plume2d --run closure2d-x4 --run closure2d-x4@0.6
     python benchmarks/closure.py --data CLOSURE.zarr --baselines
+    python benchmarks/closure.py --data CLOSURE.zarr --run closure3d-x4 --movie corrector3d.mp4
 
 A run is `none`, a corrector (NAME or PATH, with @0.6 at that strength), or a change of the scene such as
 `numerics.advection=reflection`. The table begins with `none`; `--baselines` adds what needs no network. For each
 simulation of the split, and each built-in scene, the coarse solver begins in the fine state of the first recorded frame
 and runs alone to the last. Figures are means (wrinkling: medians) over the last half of the frames and over all
 simulations; the fine state on coarse cells has 1 (ratios) or 0 (the others). Octaves are of wavelength: 2-4, 4-8 and
-8-16 coarse cells.
+8-16 coarse cells. A movie has a row for each of the first `--rows` simulations and a column for each run, the fine
+state on coarse cells last.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fluidsr import metrics, models, scenes
+from fluidsr import metrics, models, preview, scenes
 from fluidsr.dataset import Store
 from fluidsr.dataset.closure_runs import coarse_run, coarse_scene
 from fluidsr.dataset.pairs import ClosurePair
@@ -35,6 +37,7 @@ from fluidsr.scenes.corrector import Corrector
 from fluidsr.scenes.random_scenes.scene import RandomScene
 
 OCTAVES = {"2-4": (1 / 4, 1 / 2), "4-8": (1 / 8, 1 / 4), "8-16": (1 / 16, 1 / 8)}
+MOVIE_EDGE = 224  # pixels of a panel
 BASELINES = (
     "numerics.advection=semi-lagrangian",
     "numerics.advection=reflection",
@@ -56,12 +59,17 @@ def main() -> None:
     parser.add_argument("--factor", type=int, default=4, help="of a built-in scene's coarse cells")
     parser.add_argument("--run", action="append", default=[], help="repeatable; see above")
     parser.add_argument("--baselines", action="store_true")
+    parser.add_argument("--movie", type=Path, help="write this instead of the table")
+    parser.add_argument("--rows", type=int, default=3, help="simulations in the movie")
     options = parser.parse_args()
     kept = Store.open(options.data) if options.data else None
     splits = ("train", "validation", "test") if options.split == "all" else (options.split,)
     simulations = [s for split in splits for s in kept.simulations(split)] if kept else []
     simulations += [fine_run(name, options.frames, options.factor) for name in options.scene]
     runs = ["none", *(BASELINES if options.baselines else ()), *options.run]
+    if options.movie:
+        write_movie(options.movie, simulations[: options.rows], runs)
+        return
     print(f"{len(simulations)} simulations\n")
     for number, run in enumerate(runs):
         row = judged(simulations, run)
@@ -123,6 +131,29 @@ def stirred(simulation):
     size = 8 * first.cell_size
     lifetime = float(size / max(speed, 1e-6))
     return {"size": size, "lifetime": lifetime, "strength": float(0.1 * speed / lifetime), "octaves": 2}
+
+
+def write_movie(path, simulations, runs):
+    """The common frames of all simulations and runs, at 12 frames per second."""
+    rows = []
+    for simulation in simulations:
+        columns = [[picture(frame) for _, frame in free_run(simulation, run)] for run in runs]
+        columns.append([picture(simulation.reference(index)) for index in range(1, simulation.frames)])
+        rows.append([np.hstack(pictures) for pictures in zip(*columns, strict=True)])
+    with preview.MovieWriter(path, 12) as movie:
+        for index in range(min(map(len, rows))):
+            movie.add(np.vstack([row[index] for row in rows]))
+
+
+def picture(frame, edge=MOVIE_EDGE):
+    """A rendering of a frame in the middle of a square of `edge` pixels."""
+    width, height = preview.picture_size(frame)
+    scale = edge / max(width, height)
+    drawn = preview.render(frame, width=round(width * scale), height=round(height * scale))
+    square = np.zeros((edge, edge, 3), np.uint8)
+    top, left = (edge - drawn.shape[0]) // 2, (edge - drawn.shape[1]) // 2
+    square[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
+    return square
 
 
 def compare(frame: Frame, reference: Frame) -> dict[str, float]:
