@@ -34,7 +34,8 @@ class ScaleField:
     """The factors `key` of one kind; they multiply. Plain values that travel to any worker.
 
     `regions` are those of a scene; `mask` is a volume file, or a sequence with one file for each frame, whose grid
-    `grid` holds a factor in each voxel.
+    `grid` holds a factor in each voxel. `periodic`: whether each axis of the frames is; regions continue at its other
+    end.
     """
 
     scale: float = 1.0
@@ -42,6 +43,7 @@ class ScaleField:
     mask: str | None = None
     grid: str | None = None
     key: Literal["velocity_scale", "detail"] = "velocity_scale"
+    periodic: tuple[bool, ...] = ()
 
     @property
     def mask_key(self) -> str:
@@ -73,7 +75,7 @@ class ScaleField:
         regions = [region for region in self.regions if getattr(region, self.key) != 1]
         if not regions and self.mask is None:
             return self.scale
-        product = factors(regions, frame, self.key)
+        product = factors(regions, frame, self.key, self.periodic)
         if self.mask is not None:
             product *= _mask_on(frame, self.mask_key, _item(self.mask_key, self.mask, number), self.grid)
         return np.float32(self.scale) * product
@@ -107,14 +109,16 @@ class Shaping:
         mask: str | None = None,
         mask_grid: str | None = None,
         regions: tuple[Any, ...] = (),
+        periodic: tuple[bool, ...] = (),
         style_seed: int | None = None,
         style: Mapping[str, float] | None = None,
         styles: str | None = None,
     ) -> Shaping:
-        """Made from the keys of a scene's `upscale`, which are also options of the command line."""
+        """Made from the keys of a scene's `upscale`, which are also options of the command line, and the scene's
+        `periodic` axes."""
         return cls(
-            ScaleField(velocity_scale, regions, mask, mask_grid),
-            ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail"),
+            ScaleField(velocity_scale, regions, mask, mask_grid, periodic=periodic),
+            ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail", periodic),
             StyleChoice(style_seed, dict(style or {}), styles),
         )
 

@@ -3,6 +3,8 @@ fields that they give."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -15,6 +17,8 @@ from fluidsr.scenes.bodies import Box, Capsule, Cylinder, Mesh, Moving, Sphere
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.scenes.fields import NotNegative, Number, unit
 from fluidsr.scenes.geometry import bounds, distance
+
+_MOST_LAPS = 4  # on each side; a shape that reaches around more often covers the box with these
 
 DetailFactor: TypeAlias = Annotated[Number, Field(ge=0, le=MOST_DETAIL)]
 
@@ -72,23 +76,54 @@ Regions: TypeAlias = Annotated[tuple[Region, ...], Field(max_length=1000)]
 
 
 def factors(
-    regions: Sequence[Any], frame: Frame, key: Literal["velocity_scale", "detail"] = "velocity_scale"
+    regions: Sequence[Any],
+    frame: Frame,
+    key: Literal["velocity_scale", "detail"] = "velocity_scale",
+    periodic: Sequence[bool] = (),
 ) -> np.ndarray:
     """The product of the regions' factors `key` at the cell centres of `frame` at its time, float32 `[*S]`.
 
-    A region counts in full where its shape is, and fades to 1 in a straight line over `soft` metres around it.
-    Lengths are those of the frame's own place. Raises InputError for a mesh that cannot be read.
+    A region counts in full where its shape is, and fades to 1 in a straight line over `soft` metres around it. Beyond
+    an end of a `periodic` axis (for each axis; none by default) it continues at the other. Lengths are those of the
+    frame's own place. Raises InputError for a mesh that cannot be read.
     """
     product = np.ones(frame.shape, np.float32)
     for region in regions:
-        window, shares = _shares(region, frame)
-        product[window] *= np.float32(1) + np.float32(getattr(region, key) - 1) * shares
+        move = offset_at(region, frame.time)
+        images = _images(region, frame, move, periodic)
+        windows = [_shares(region, frame, image) for image in images]
+        if len(windows) > 1:  # one region, however often it reaches around
+            shares = np.zeros(frame.shape, np.float32)
+            for window, part in windows:
+                shares[window] = np.maximum(shares[window], part)
+            windows = [((slice(None),) * frame.dim, shares)]
+        for window, shares in windows:
+            product[window] *= np.float32(1) + np.float32(getattr(region, key) - 1) * shares
     return product
 
 
-def _shares(region: Any, frame: Frame) -> tuple[tuple[slice, ...], np.ndarray]:
-    """How much a region counts, 0 to 1, in a window of the frame's cells outside of which it does not."""
-    offset = offset_at(region, frame.time)
+def _images(
+    region: Any, frame: Frame, move: Sequence[float], periodic: Sequence[bool]
+) -> list[tuple[float, ...]]:
+    """The displacements (m) of the copies of a region, moved by `move`, that reach into the box of the frame."""
+    along = []
+    for axis, (a, b) in enumerate(zip(*bounds(region), strict=True)):
+        if axis >= len(periodic) or not periodic[axis]:
+            along.append([move[axis]])
+            continue
+        period = frame.shape[axis] * frame.cell_size
+        start = move[axis] - frame.origin[axis]
+        rim = min(region.soft, period)  # a wider one reaches no cell that the next copy is not closer to
+        first, last = math.ceil(-(b + start + rim) / period), math.floor(1 - (a + start - rim) / period)
+        middle = round(0.5 - ((a + b) / 2 + start) / period)
+        laps = range(max(first, middle - _MOST_LAPS), min(last, middle + _MOST_LAPS) + 1)
+        along.append([move[axis] + lap * period for lap in laps])
+    return list(itertools.product(*along))
+
+
+def _shares(region: Any, frame: Frame, offset: Sequence[float]) -> tuple[tuple[slice, ...], np.ndarray]:
+    """How much a region displaced by `offset` (m) counts, 0 to 1, in a window of the frame's cells outside of which it
+    does not."""
     window, axes = [], []
     for a, b, move, origin, cells in zip(*bounds(region), offset, frame.origin, frame.shape, strict=True):
         low, high = (edge + move - origin for edge in (a - region.soft, b + region.soft))
