@@ -258,7 +258,10 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     started = time.perf_counter()
     taken, frame = _load(item.before, settings)
     written = WrittenStyle.of(taken, settings.intake, settings.precision)
-    notes, has_times = list(taken.notes), item.before.time is not None or taken.frame.time != 0
+    notes = list(taken.notes)
+    # A time of 0 that is not that of a frame 0 is what the first file states.
+    begins_at_zero = frame.time == 0 and item.before.frame != 0
+    has_times = item.before.time is not None or taken.frame.time != 0 or begins_at_zero
     if item.after is not None:
         after, later = _load(item.after, settings)
         notes += after.notes
@@ -273,11 +276,12 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
                 seconds=item.seconds,
                 whole=whole,
             )
-        moment = frame.time + item.share * (later.time - frame.time) if has_times else item.number * dt
-        frame = made.numpy().replace(time=moment, dt=dt)
-        if written.style is not None:  # number and time in the source's metadata do not apply to this frame
-            file = {key: value for key, value in written.style.file.items() if key not in ("frame", "time")}
-            written = replace(written, style=replace(written.style, file=file))
+        moment = frame.time + item.share * (later.time - frame.time)
+        frame = made.numpy().replace(time=moment)
+    frame = frame.replace(time=frame.time if has_times else item.number * dt, dt=dt)
+    if written.style is not None:  # number and time in the source's metadata do not apply to this frame
+        file = {key: value for key, value in written.style.file.items() if key not in ("frame", "time")}
+        written = replace(written, style=replace(written.style, file=file))
     names = _wanted(frame.fields(), settings)
     for target in item.targets(root, settings.formats):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +299,7 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
             )
     return {
         "source": str(item.before.source),
-        "time": frame.time if has_times else item.number * dt,
+        "time": frame.time,
         "seconds": time.perf_counter() - started,
         "up": written.up,
         "grids": written.grids(names),

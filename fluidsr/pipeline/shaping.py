@@ -39,6 +39,7 @@ class ScaleField:
         mask: a volume file with a factor in each voxel, for all frames, or a sequence with a file for each frame.
         grid: name of the grid in the mask; None: `mask`, or else the density grid.
         key: what the factors multiply: the velocity that a generator reads, or the detail that it adds.
+        periodic: whether each axis of the frames is periodic; regions continue at the other end of such an axis.
     """
 
     scale: float = 1.0
@@ -46,6 +47,7 @@ class ScaleField:
     mask: str | None = None
     grid: str | None = None
     key: Literal["velocity_scale", "detail"] = "velocity_scale"
+    periodic: tuple[bool, ...] = ()
 
     @property
     def mask_key(self) -> str:
@@ -77,7 +79,7 @@ class ScaleField:
         regions = [region for region in self.regions if getattr(region, self.key) != 1]
         if not regions and self.mask is None:
             return self.scale
-        product = factors(regions, frame, self.key)
+        product = factors(regions, frame, self.key, self.periodic)
         if self.mask is not None:
             product *= _mask_on(frame, self.mask_key, _item(self.mask_key, self.mask, number), self.grid)
         return np.float32(self.scale) * product
@@ -111,6 +113,7 @@ class Shaping:
         mask: str | None = None,
         mask_grid: str | None = None,
         regions: tuple[Any, ...] = (),
+        periodic: tuple[bool, ...] = (),
         style_seed: int | None = None,
         style: Mapping[str, float] | None = None,
         styles: str | None = None,
@@ -125,6 +128,7 @@ class Shaping:
             mask: volume or sequence with a factor on this velocity in each voxel.
             mask_grid: name of its grid; detected by default.
             regions: regions of a scene, with factors on both.
+            periodic: the periodic axes of the scene.
             style_seed: seed of the style, for a model with a latent code; None: 0.
             style: amounts along directions, by their names.
             styles: file of the directions; None: the file beside the model.
@@ -132,8 +136,8 @@ class Shaping:
         Nothing is checked here: `for_models` and `check` raise for values that do not fit.
         """
         return cls(
-            ScaleField(velocity_scale, regions, mask, mask_grid),
-            ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail"),
+            ScaleField(velocity_scale, regions, mask, mask_grid, periodic=periodic),
+            ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail", periodic),
             StyleChoice(style_seed, dict(style or {}), styles),
         )
 

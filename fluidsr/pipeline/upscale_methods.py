@@ -135,6 +135,7 @@ class GeneratorMethod:
             mask=config.mask,
             mask_grid=config.mask_grid,
             regions=config.regions,
+            periodic=scene.domain.periodic,
             style_seed=config.style_seed,
             style=config.style,
             styles=config.styles,

@@ -4,6 +4,8 @@ fields of these factors.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -16,6 +18,8 @@ from fluidsr.scenes.bodies import BoxShape, Capsule, Cylinder, Mesh, Moving, Sph
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.scenes.fields import NotNegative, Number, unit
 from fluidsr.scenes.geometry import bounds, distance
+
+_MOST_LAPS = 4  # on each side; a shape that reaches around more often covers the box with these
 
 DetailFactor: TypeAlias = Annotated[Number, Field(ge=0, le=MOST_DETAIL)]
 
@@ -73,23 +77,54 @@ Regions: TypeAlias = Annotated[tuple[Region, ...], Field(max_length=1000)]
 
 
 def factors(
-    regions: Sequence[Any], frame: Frame, key: Literal["velocity_scale", "detail"] = "velocity_scale"
+    regions: Sequence[Any],
+    frame: Frame,
+    key: Literal["velocity_scale", "detail"] = "velocity_scale",
+    periodic: Sequence[bool] = (),
 ) -> np.ndarray:
     """The product of the regions' factors `key` at the cell centers of `frame` at its time, float32 `[*S]`.
 
-    A region has its full factor inside its shape; over `soft` meters around it the factor fades linearly to 1.
-    Positions are those of the frame. Raises InputError for a mesh that cannot be read.
+    A region has its full factor inside its shape; over `soft` meters around it the factor fades linearly to 1. Beyond
+    an end of a `periodic` axis (a flag for each axis; none by default) it continues at the other end. Positions are
+    those of the frame. Raises InputError for a mesh that cannot be read.
     """
     product = np.ones(frame.shape, np.float32)
     for region in regions:
-        window, shares = _shares(region, frame)
-        product[window] *= np.float32(1) + np.float32(getattr(region, key) - 1) * shares
+        move = offset_at(region, frame.time)
+        images = _images(region, frame, move, periodic)
+        windows = [_shares(region, frame, image) for image in images]
+        if len(windows) > 1:  # one region, however often it reaches around
+            shares = np.zeros(frame.shape, np.float32)
+            for window, part in windows:
+                shares[window] = np.maximum(shares[window], part)
+            windows = [((slice(None),) * frame.dim, shares)]
+        for window, shares in windows:
+            product[window] *= np.float32(1) + np.float32(getattr(region, key) - 1) * shares
     return product
 
 
-def _shares(region: Any, frame: Frame) -> tuple[tuple[slice, ...], np.ndarray]:
-    """The weight of a region, 0 to 1, in a window of the frame's cells; outside the window it is 0."""
-    offset = offset_at(region, frame.time)
+def _images(
+    region: Any, frame: Frame, move: Sequence[float], periodic: Sequence[bool]
+) -> list[tuple[float, ...]]:
+    """The displacements (m) of the copies of a region, moved by `move`, that reach into the box of the frame."""
+    along = []
+    for axis, (a, b) in enumerate(zip(*bounds(region), strict=True)):
+        if axis >= len(periodic) or not periodic[axis]:
+            along.append([move[axis]])
+            continue
+        period = frame.shape[axis] * frame.cell_size
+        start = move[axis] - frame.origin[axis]
+        rim = min(region.soft, period)  # a wider one reaches no cell that the next copy is not closer to
+        first, last = math.ceil(-(b + start + rim) / period), math.floor(1 - (a + start - rim) / period)
+        middle = round(0.5 - ((a + b) / 2 + start) / period)
+        laps = range(max(first, middle - _MOST_LAPS), min(last, middle + _MOST_LAPS) + 1)
+        along.append([move[axis] + lap * period for lap in laps])
+    return list(itertools.product(*along))
+
+
+def _shares(region: Any, frame: Frame, offset: Sequence[float]) -> tuple[tuple[slice, ...], np.ndarray]:
+    """The weight of a region displaced by `offset` (m), 0 to 1, in a window of the frame's cells; outside the window it
+    is 0."""
     window, axes = [], []
     for a, b, move, origin, cells in zip(*bounds(region), offset, frame.origin, frame.shape, strict=True):
         low, high = (edge + move - origin for edge in (a - region.soft, b + region.soft))

@@ -60,16 +60,16 @@ class Inflows:
         self._noisy: list[_Faces] = []
         self._steady, self._walled = np.zeros(0, np.float32), np.zeros(0, np.int64)
 
-    def changed(self, start: float) -> bool:
-        """Whether the sources that are active in a substep from `start` (s) differ from those of the last `over`, or
-        one of them moves."""
-        active = self._active(start)
+    def changed(self, start: float, end: float) -> bool:
+        """Whether the sources that are active in a substep from `start` to `end` (s) differ from those of the last
+        `over`, or one of them moves."""
+        active = self._active(start, end)
         return active != self._active_sources or any(
             s.motion is not None for n, s in self.sources if n in active
         )
 
-    def _active(self, time: float) -> tuple[int, ...]:
-        return tuple(n for n, s in self.sources if s.seconds[0] <= time < s.seconds[1])
+    def _active(self, start: float, end: float) -> tuple[int, ...]:
+        return tuple(n for n, s in self.sources if s.active(start, end))
 
     def check(self, geometry: Geometry) -> None:
         """Raise InputError if a source, when it starts, would blow into a body of air that no gas can leave, in this
@@ -83,7 +83,7 @@ class Inflows:
 
         Raises InputError if a source would blow into a body of air that no gas can leave.
         """
-        self._active_sources = self._active(start)
+        self._active_sources = self._active(start, end)
         return self._over(geometry, [(n, s) for n, s in self.sources if n in self._active_sources], end)
 
     def _over(self, base: Geometry, sources: list[tuple[int, Source]], time: float) -> Geometry:

@@ -45,7 +45,7 @@ class Scenery:
     def apply(self, density: torch.Tensor, start: float, end: float) -> None:
         """Apply a substep from `start` to `end` (s) to the flat `density`, in place, after it has been advected.
 
-        The sources that are active at `start` emit at their positions at `end`. On return no density is in solids.
+        The sources that are active in it emit at their positions at `end`. On return no density is in solids.
         """
         if self._cut_cells is not None:
             self._cut_cells.move(end)
@@ -54,7 +54,7 @@ class Scenery:
             density[self._solid] = 0.0
         state = State(density, None, (self._nothing, self._nothing, self._nothing), start)
         for emitter in self._emitters:
-            if emitter.active(start) and (self._cut_cells is not None or emitter.moves):
+            if emitter.active(start, end) and (self._cut_cells is not None or emitter.moves):
                 emitter.place(self._geometry, end)
             emitter.emit(state, end - start)
 

@@ -82,7 +82,7 @@ class Source:
         velocity: m/s, one number per axis. Gas that is slower along its direction is accelerated towards it; faster
             gas and flow across this direction do not change.
         noise: modulates everything that is emitted.
-        seconds: (start, end); the source is active while start <= time < end.
+        seconds: (start, end) of the emission; see `active`.
         motion: moves the shape.
         inflow: whether the source is a nozzle, whose surface carries the flux max(velocity . normal, 0) and whose
             inside creates the air for it.
@@ -123,6 +123,11 @@ class Source:
             raise InputError("source", f"fuel is negative ({self.fuel:g})", "give 0 or more")
         if any(map(math.isnan, self.seconds)):
             raise InputError("source", f"seconds are {self.seconds}, not numbers", "give start and end in s")
+
+    def active(self, start: float, end: float) -> bool:
+        """Whether the source emits in a substep from `start` to `end` (s): it is on at the start, or only within."""
+        on, off = self.seconds
+        return on <= start < off or start < on < off <= end
 
     def velocity_at(self, time: float) -> tuple[float, ...] | None:
         """The velocity of the emitted gas at `time` (s), m/s, including the inherited part; None if the source has no

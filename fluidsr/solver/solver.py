@@ -305,10 +305,10 @@ class Solver:
                 with dyed(self._state, SMOKE_COLOR):
                     self._balance.restore(self._state.density, self.geometry.fluid)
                 self._balance = None
-            if geometry is not None or self._inflows.changed(self._state.time):
+            if geometry is not None or self._inflows.changed(self._state.time, time):
                 self._unsettled = True
             for emitter in self._emitters:
-                if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
+                if emitter.active(self._state.time, time) and (geometry is not None or emitter.moves):
                     emitter.place(self.geometry, time)
 
     def _settle(self, until: float) -> None:
@@ -379,9 +379,9 @@ class Solver:
     def _expected_speed(self, seconds: float) -> float:
         """The greatest velocity component (m/s) at present or that a source or a solid will impose within the next
         `seconds`."""
-        now = self._state.time
-        active = (emitter.speed(now, now + seconds) for emitter in self._emitters if emitter.active(now))
-        return max(self._max_speed, self._solids.speed(now, now + seconds), *active, 0.0)
+        now, end = self._state.time, self._state.time + seconds
+        active = (emitter.speed(now, end) for emitter in self._emitters if emitter.active(now, end))
+        return max(self._max_speed, self._solids.speed(now, end), *active, 0.0)
 
     def _not_converged(self, report: SolveReport) -> SolverError:
         if not math.isfinite(report.residual):

@@ -348,9 +348,9 @@ class Emitter:
                 for axis in range(grid.dim)
             ]
 
-    def active(self, time: float) -> bool:
-        """Whether the source emits at `time` (s)."""
-        return self.source.seconds[0] <= time < self.source.seconds[1]
+    def active(self, start: float, end: float) -> bool:
+        """Whether the source emits in a substep from `start` to `end` (s)."""
+        return self.source.active(start, end)
 
     def speed(self, start: float, end: float) -> float:
         """The greatest velocity component (m/s) between two times (s) that the source may impose, or that it moves
@@ -376,7 +376,7 @@ class Emitter:
         cell that the shape takes (also where gas has flowed across the shape). Gas that is slower than the source's
         velocity, along its direction, has been accelerated towards it.
         """
-        if not self.active(state.time):
+        if not self.active(state.time, state.time + seconds):
             return
         if self._region is not None:
             drift = self._drift(state.time, seconds) if came_from is not None else (0.0, 0.0, 0.0)

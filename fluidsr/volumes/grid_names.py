@@ -306,7 +306,8 @@ def _density(
         )
     for name, reason in unfit.items():
         if field_of(name) == "density" or (not scalars and len(unfit) == 1):
-            remedy = f"use it anyway with `density_grid` {name}" if "level set" in reason else ""
+            shown = name.strip() or "''"
+            remedy = f"use it anyway with `density_grid` {shown}" if "level set" in reason else ""
             remedy = remedy or (
                 _name_one(scalars) if scalars else "convert it to a float grid of cubic voxels"
             )

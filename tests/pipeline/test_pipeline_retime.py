@@ -108,8 +108,27 @@ def test_slow_motion_in_another_format(
     half = volumes.read(files[1])
     np.testing.assert_allclose(half.density, smoke(1.5), atol=0.015)
     np.testing.assert_allclose(half.velocity[0], V * CELL * RATE, rtol=1e-5)
-    assert half.time == pytest.approx(2 / 48) and half.dt == pytest.approx(1 / 48)
+    for number, file in enumerate(files, start=1):  # whole frames, too: they are no copies here
+        made = volumes.read(file)
+        assert (made.time, made.dt) == pytest.approx((number / 48, 1 / 48))
+        assert volumes.read(file.with_suffix(".vti")).time == pytest.approx(number / 48)
     assert (out / "out.pvd").read_text().count("<DataSet") == 9
+
+
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_times_that_the_files_state_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], start: float
+) -> None:
+    (tmp_path / "in").mkdir()
+    flow = np.zeros((3, *SHAPE), np.float32)
+    for n in range(1, 4):
+        frame = Frame(np.ones(SHAPE, np.float32), flow, time=start + (n - 1) / 24, dt=1 / 24)
+        volumes.write(tmp_path / f"in/s_{n}.npz", frame)
+    command = ["retime", tmp_path / "in", "--speed", 0.5, "--format", "vti", "-o", tmp_path / "out", "-q"]
+    assert call(capsys, *command)[0] == 0
+    frames = [volumes.read(file) for file in sorted((tmp_path / "out/frames").iterdir())]
+    assert [frame.time for frame in frames] == pytest.approx([start + n / 48 for n in range(5)])
+    assert [frame.dt for frame in frames] == pytest.approx([1 / 48] * 5)
 
 
 def test_retiming_resumes_splits_and_refuses_other_settings(

@@ -115,6 +115,21 @@ def test_a_region_moves_with_time_and_lies_in_metres():
     np.testing.assert_array_equal(factors([moving], empty((15, 15), corner=-0.5)), still[5:, 5:])
 
 
+@pytest.mark.parametrize("soft", [0.0, 0.2, 1e9])
+def test_a_region_across_a_periodic_end_continues_at_the_other(soft):
+    joined = {"periodic": (True, False)}  # of a box from -1 to 1
+    later = empty((20, 20), time=1.0)
+    for shape in SHAPES:
+        keys = {"velocity_scale": 3, "soft": soft, **shape}
+        expected = factors([region(2, center=(0, 0), **keys)], later, **joined)
+        assert expected.max() == 3
+        motion = [{"time": 1, "offset": [7, 0]}]
+        places = [{"center": (1, 0)}, {"center": (-1, 0)}, {"center": (0, 0), "motion": motion}]
+        for place in places:
+            there = factors([region(2, **place, **keys)], later, **joined)
+            np.testing.assert_allclose(np.roll(there, 10, 0), expected, rtol=1e-5)
+
+
 def test_a_region_beside_the_frame_changes_nothing():
     far = region(center=(50, 0, 0), **SHAPES[0], soft=1.0)
     assert (factors([far], empty((6, 6, 6))) == 1).all()

@@ -93,6 +93,14 @@ def test_a_source_keeps_its_hours(time: float, on: bool) -> None:
     assert bool(state.density.any()) == on
 
 
+@pytest.mark.parametrize("inflow", [False, True])
+def test_a_puff_within_one_substep_is_not_lost(inflow: bool) -> None:
+    puff = Source(BALL, density=1.0, velocity=(0.0, 0.1, 0.0), seconds=(0.05, 0.06), inflow=inflow)
+    solver = Solver(Setup(box(8, (OPEN,) * 3), sources=(puff,)))
+    assert solver.advance(1 / 24).total_density == 0
+    assert solver.advance(1 / 24).total_density > 0.06  # the volume of the ball is 0.065
+
+
 def test_a_source_that_sticks_out_is_cut_off() -> None:
     grid = box(8, (OPEN, OPEN))
     state = emitted(Source(Shape("sphere", (0.0, 1.0), 0.3), 1.0, velocity=(1.0, 1.0)), grid)

@@ -1,5 +1,6 @@
 """Files as other programs write them: names, staggering, shifts, every encoding of a VTK image."""
 
+import base64
 import itertools
 import struct
 
@@ -68,6 +69,12 @@ def test_the_only_grid_is_the_density_unless_it_is_a_level_set(tmp_path):
     with pytest.raises(VolumeError, match="'cloud' is a level set; use it anyway with `density_grid` cloud"):
         read(tmp_path / "a.vdb")
     assert read(tmp_path / "a.vdb", density_grid="cloud").shape == (9, 8, 7)
+    write_vdb(
+        tmp_path / "a.vdb", **{"": full(9, 8, 7)}, classes={"": "level set"}
+    )  # as OpenVDB's tools leave it
+    with pytest.raises(VolumeError, match="'' is a level set; use it anyway with `density_grid` ''"):
+        read(tmp_path / "a.vdb")
+    assert read(tmp_path / "a.vdb", density_grid="").shape == (9, 8, 7)
 
 
 @pytest.mark.parametrize("separator", [".", "_", ""])
@@ -237,6 +244,26 @@ def test_every_encoding_of_a_vtk_image_is_read(tmp_path, mode, compressor, heade
     np.testing.assert_allclose(frame.velocity, velocity, rtol=tolerance)
     np.testing.assert_allclose(frame.origin, (1 + 1.5 * CELL, 2 - 0.5 * CELL, 3 - 3.5 * CELL), rtol=1e-12)
     assert (frame.time, frame.dim) == (0.0, 3)
+
+
+@pytest.mark.parametrize("header", ["UInt32", "UInt64"])
+@pytest.mark.parametrize("place", ["inline", "appended"])
+def test_base64_with_a_size_that_is_encoded_by_itself(tmp_path, header, place):
+    """Palabos and OpenLB: the size of an array and its values each end with padding of their own."""
+    density = full(7, 9, 11).astype("<f4")
+    data = density.T.tobytes()
+    size = struct.pack({"UInt32": "<I", "UInt64": "<Q"}[header], len(data))
+    text = (base64.b64encode(size) + base64.b64encode(data)).decode()
+    how, body, after = "binary", text, ""
+    if place == "appended":
+        how, body, after = "appended", "", f'<AppendedData encoding="base64">_{text}</AppendedData>'
+    (tmp_path / "a.vti").write_text(
+        f'<VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="{header}">'
+        '<ImageData WholeExtent="0 6 0 8 0 10" Origin="0 0 0" Spacing="0.1 0.1 0.1"><Piece Extent="0 6 0 8 0 10">'
+        f'<PointData><DataArray type="Float32" Name="density" format="{how}" offset="0">{body}</DataArray>'
+        f"</PointData></Piece></ImageData>{after}</VTKFile>"
+    )
+    np.testing.assert_array_equal(read(tmp_path / "a.vti").density, density)
 
 
 def test_cell_data_of_an_image_are_cells(tmp_path):

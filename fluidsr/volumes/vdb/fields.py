@@ -369,7 +369,8 @@ def _unfit(grid: Grid, density: str | None) -> str | None:
         return "a grid of bools"
     if grid.value_type.dtype.kind == "i" and (grid.value_type.channels > 1 or _is_beyond_float32(grid)):
         return "a grid of whole numbers that float32 cannot hold"
-    if grid.metadata.get("class") == "level set" and grid.name.strip() != (density or "").strip():
+    named = density is not None and grid.name.strip() == density.strip()
+    if grid.metadata.get("class") == "level set" and not named:
         return "a level set"
     return None
 
