@@ -146,7 +146,7 @@ def read(
     from fluidsr.pipeline import frame_reading
     from fluidsr.pipeline.frame_sequence import FrameRef
     from fluidsr.pipeline.read_options import ReadOptions
-    from fluidsr.volumes.frame_number import frame_number
+    from fluidsr.volumes.numbering import frame_number
 
     item = FrameRef(frame_number(path) or 0, Path(path))
     read_options = ReadOptions(density_grid, velocity_grid)
