@@ -39,7 +39,7 @@ def checked(function: F) -> F:
 
     @functools.cache
     def hints() -> Mapping[str, Any]:
-        annotations = {name: each.annotation for name, each in signature.parameters.items()}
+        annotations = {name: parameter.annotation for name, parameter in signature.parameters.items()}
         named = {name: hint for name, hint in annotations.items() if hint is not inspect.Parameter.empty}
         return get_type_hints(types.SimpleNamespace(__annotations__=named), function.__globals__)
 
@@ -63,29 +63,32 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind in (Any, Callable):
         return kind is Any or callable(value)
     if kind in (Union, types.UnionType):
-        return any(_fits(value, each) for each in inner)
+        return any(_fits(value, member) for member in inner)
     if kind is Literal:
-        return any(_fits(value, type(each)) for each in inner)
+        return any(_fits(value, type(member)) for member in inner)
     if not inner or not issubclass(kind, Iterable):
         if kind in _KINDS and getattr(value, "ndim", None) == 0:  # a number of NumPy, or a tensor
             value = value.item()
         whole = kind is int and isinstance(value, float) and value.is_integer()  # 4e9 bytes
         return whole or isinstance(value, _KINDS.get(kind, kind))
     if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and all(_fits(each, inner[1]) for each in value.values())
+        return isinstance(value, Mapping) and all(_fits(member, inner[1]) for member in value.values())
     several = isinstance(value, Iterable if kind is Iterable else Collection)
     if not several or isinstance(value, (str, bytes, Mapping)) or getattr(value, "ndim", 1) == 0:
         return False
     return not isinstance(value, Collection) or all(
-        any(_fits(item, each) for each in inner if each is not ...) for item in value
+        any(_fits(item, member) for member in inner if member is not ...) for item in value
     )
 
 
 def _words(hint: Any, many: bool = False) -> str:
     """What the annotation asks for, one or `many` of them; None is left out."""
-    kind, inner = get_origin(hint) or hint, [each for each in get_args(hint) if each is not types.NoneType]
+    kind, inner = (
+        get_origin(hint) or hint,
+        [member for member in get_args(hint) if member is not types.NoneType],
+    )
     if kind in (Union, types.UnionType):
-        words = list(dict.fromkeys(_words(each, many) for each in inner))
+        words = list(dict.fromkeys(_words(member, many) for member in inner))
         if _PATH[many] in words:  # a string is one
             words = [word for word in words if word != _WORDS["str"][many]]
         return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
@@ -96,7 +99,7 @@ def _words(hint: Any, many: bool = False) -> str:
     if issubclass(kind, Mapping):
         return "a mapping" if inner[1] is Any else f"a mapping of names to {_words(inner[1], True)}"
     if issubclass(kind, Iterable) and inner:
-        items = dict.fromkeys(_words(each, True) for each in inner if each is not ...)
+        items = dict.fromkeys(_words(member, True) for member in inner if member is not ...)
         return f"{'sequences' if many else 'a sequence'} of {' or '.join(items)}"
     if issubclass(kind, os.PathLike):
         return _PATH[many]

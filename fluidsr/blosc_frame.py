@@ -31,9 +31,9 @@ def problem(raw: bytes | memoryview, expected: int) -> str | None:
     The layout is that of c-blosc's README_CHUNK_FORMAT.rst: offsets of the blocks behind the header; a block is one
     stream, or, unless the flags say otherwise, one for each byte of an item; a stream has its length before it.
     """
-    found = header_problem(raw, expected)
-    if found or not expected:
-        return found
+    reason = header_problem(raw, expected)
+    if reason or not expected:
+        return reason
     version, _, flags, typesize, size, block, _ = HEADER.unpack_from(raw)
     if version != _VERSION or flags & _RESERVED or not typesize:
         return f"a Blosc chunk of version {version} with flags {flags:#x} and items of {typesize} bytes"

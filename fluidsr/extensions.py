@@ -74,10 +74,10 @@ class Registry(Generic[T]):
         if ":" in reference:
             self._imported[reference] = self.register(self._import(reference))
             return self._imported[reference]
-        found = self.find(reference)
-        if found is None:
+        entry = self.find(reference)
+        if entry is None:
             raise InputError(f"'{reference[:80]}'", f"is none of {self.group}", self.remedy(reference))
-        return found
+        return entry
 
     def remedy(self, name: str) -> str:
         """The remedy for an unknown name."""

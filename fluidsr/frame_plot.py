@@ -59,10 +59,10 @@ def plot(
     import matplotlib.pyplot as plt
 
     values = np.sqrt((field**2).sum(0)) if field.ndim > density.ndim else field
-    where = ""
+    height = ""
     if density.ndim == 3:
         plane = int(density.sum((0, 1)).argmax())
-        values, where = values[:, :, plane], f" at z = {origin[2] + (plane + 0.5) * cell_size:.3g} m"
+        values, height = values[:, :, plane], f" at z = {origin[2] + (plane + 0.5) * cell_size:.3g} m"
     target: Any = plt.subplots()[1] if axes is None else axes
     size = [first + n * cell_size for first, n in zip(origin, values.shape, strict=False)]
     image = target.imshow(
@@ -70,6 +70,6 @@ def plot(
     )
     unit = UNITS.get(name, "")
     target.figure.colorbar(image, ax=target, label=f"{name} ({unit})" if unit else name)
-    target.set(xlabel="x (m)", ylabel="y (m)", title=f"{name}{where}")
+    target.set(xlabel="x (m)", ylabel="y (m)", title=f"{name}{height}")
     drawn: Axes = target
     return drawn

@@ -30,8 +30,8 @@ def free(device: str = "cpu") -> Free | None:
         import torch
 
         return Free(int(torch.cuda.mem_get_info(device)[0]), f"on {device}")
-    found = [*_machine(), *_control_groups(), *_address_space()]
-    return min(found, key=lambda each: each.size, default=None)
+    bounds = [*_machine(), *_control_groups(), *_address_space()]
+    return min(bounds, key=lambda bound: bound.size, default=None)
 
 
 def _machine() -> Iterator[Free]:
@@ -64,10 +64,10 @@ def _control_groups() -> Iterator[Free]:
 
 def _left(group: Path, limit: str, usage: str, cache: str) -> int | None:
     try:
-        most = int((group / limit).read_text(encoding="ascii"))
+        maximum = int((group / limit).read_text(encoding="ascii"))
         used = int((group / usage).read_text(encoding="ascii"))
         stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        return None if most >= _UNLIMITED else max(0, most - used + int(stat.get(cache, 0)))
+        return None if maximum >= _UNLIMITED else max(0, maximum - used + int(stat.get(cache, 0)))
     except (OSError, ValueError):  # no such file; "max"
         return None
 
@@ -76,7 +76,9 @@ def _address_space() -> Iterator[Free]:
     with suppress(ImportError, OSError, ValueError, IndexError):
         import resource
 
-        most = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if most != resource.RLIM_INFINITY:
+        maximum = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if maximum != resource.RLIM_INFINITY:
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-            yield Free(max(0, most - pages * os.sysconf("SC_PAGE_SIZE")), "within the limit of 'ulimit -v'")
+            yield Free(
+                max(0, maximum - pages * os.sysconf("SC_PAGE_SIZE")), "within the limit of 'ulimit -v'"
+            )

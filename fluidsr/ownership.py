@@ -214,7 +214,7 @@ def _described(path: Path) -> _Owner:
         if pieces is not None:
             ranges = [range(int(first), int(last) + 1) for first, last in pieces]
             several = sum(map(len, ranges)) <= _MOST_PIECES
-            pieces = frozenset(number for each in ranges for number in each) if several else None
+            pieces = frozenset(number for numbers in ranges for number in numbers) if several else None
         return _Owner(str(claim["host"])[:80], int(claim["process"]), str(claim["work"])[:80], pieces)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return _Owner("an unknown host", None, "unknown", None)

@@ -223,6 +223,6 @@ def _check_neighbours(before: Frame, after: Frame, dt: float) -> None:
     """Raise InputError where the times of two frames are not `dt` apart; frames without times have equal ones."""
     elapsed = after.time - before.time
     if elapsed != 0 and not abs(elapsed - dt) <= _LATE * dt:
-        what = f"is {elapsed:g} s after the one before it, not {dt:g} s"
+        problem = f"is {elapsed:g} s after the one before it, not {dt:g} s"
         remedy = "give all frames in order, or the right `input_frame_rate`"
-        raise InputError(f"frame at {after.time:g} s", what, remedy)
+        raise InputError(f"frame at {after.time:g} s", problem, remedy)

@@ -48,5 +48,5 @@ def _distance(solid: np.ndarray) -> np.ndarray:
     if not near.any():
         return np.where(full, -1.0, 1.0) * sum(solid.shape)  # farther than any
     way, nearest = ndimage.distance_transform_edt(~near, return_indices=True)
-    found = (_HALF - solid)[tuple(nearest)]
-    return np.where(near, found, np.where(full, found - way, found + way))
+    distance = (_HALF - solid)[tuple(nearest)]
+    return np.where(near, distance, np.where(full, distance - way, distance + way))

@@ -139,18 +139,22 @@ def simulate(
     if dry_run:
         _describe(jobs, as_json)
         return
-    how: dict[str, Any] = {
-        "preview": preview,
-        "scheduler": scheduler,
-        "overwrite": overwrite,
-        "quiet": quiet,
-    }
+    _run(jobs, output, as_json, preview=preview, scheduler=scheduler, overwrite=overwrite, quiet=quiet)
+
+
+def _run(
+    jobs: Sequence[SimulateJob], output: Path | None, as_json: bool, *, quiet: bool, **settings: Any
+) -> None:
+    """Simulate one job into its folder, or several into folders beside one another, and print the results."""
+    from fluidsr.pipeline import batch
+    from fluidsr.pipeline import simulate as command
+
     if len(jobs) > 1:
-        results = batch.simulate_batch(jobs, output or Path("runs"), **how)
+        results = batch.simulate_batch(jobs, output or Path("runs"), quiet=quiet, **settings)
         echo_result(results, f"{output or Path('runs')}: {len(results)} scenes", as_json, quiet)
         return
     (job,) = jobs
-    folder = command.simulate(job, output or Path("runs") / job.scene.name, **how)
+    folder = command.simulate(job, output or Path("runs") / job.scene.name, quiet=quiet, **settings)
     line = f"{folder}: {len(job.frames)} frames"
     echo_result({"output": folder, "frames": len(job.frames)}, line, as_json, quiet)
 

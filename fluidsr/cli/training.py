@@ -145,14 +145,14 @@ def finetune(
 
     if frames is not None:
         read["frames"] = frames
-    own = command.OwnPairs(data, low, high, read)
+    own_pairs = command.OwnPairs(data, low, high, read)
     if dry_run and data is None:
-        echo_document(command.describe_files(model, own), as_json)
+        echo_document(command.describe_files(model, own_pairs), as_json)
         return
     folder = output or Path("runs") / f"{command.generator_card(model).name}-finetuned"
     job = command.finetune_job(
         model,
-        own,
+        own_pairs,
         folder,
         count=pairs,
         steps=steps,
@@ -323,7 +323,7 @@ def styles(
     """
     from fluidsr.pipeline.styles import find_styles
 
-    path, found = find_styles(
+    path, result = find_styles(
         model,
         data,
         tuple(dict.fromkeys(scores)),
@@ -338,6 +338,6 @@ def styles(
     lines = [
         f"{path}: {name} changes by {100 * direction.slope:.2g} % per unit, R² {direction.r2:.2f}; use it with "
         f"'--style {name}=+1'"
-        for name, direction in found.directions.items()
+        for name, direction in result.directions.items()
     ]
-    echo_result({"output": path, **found.model_dump(mode="json")}, "\n".join(lines), as_json, quiet)
+    echo_result({"output": path, **result.model_dump(mode="json")}, "\n".join(lines), as_json, quiet)

@@ -78,12 +78,7 @@ def import_simulations(
     holds something else; DatasetError if it holds a dataset that does not fit; RunError if the disk is full.
     """
     path, started = absolute(locate(path)), time.monotonic()
-    unknown = [name for name in fine_fields if name not in FINE_FIELDS]
-    if unknown:
-        raise InputError(
-            "fine_fields", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}"
-        )
-    selected = tuple(name for name in FINE_FIELDS if name in {"density", *fine_fields})
+    selected = _selected(fine_fields)
     report_progress, note = on_progress or (lambda message, frames: None), on_note or (lambda line: None)
     report = ImportReport()
     existing_root(path)
@@ -93,9 +88,7 @@ def import_simulations(
             note(line)
         remove_partial(path)
         if overwrite and existing_root(path) is not None:
-            for old in simulation_names(path):
-                remove(path / old)
-            remove(path / "zarr.json")
+            _remove_dataset(path)
         imported = _ImportedSimulations(path, selected, dict(provenance or {}))
         for external in pairs:
             name = imported.name_of(external)
@@ -130,6 +123,23 @@ def import_simulations(
         label, reason = next(iter(report.failed.items()))
         raise InputError(label, "no simulation can be used", reason)
     return dataclasses.replace(report, seconds=time.monotonic() - started)
+
+
+def _selected(fine_fields: Sequence[str]) -> tuple[str, ...]:
+    """The density and `fine_fields`, in the order of FINE_FIELDS. Raises InputError for an unknown field."""
+    unknown = [name for name in fine_fields if name not in FINE_FIELDS]
+    if unknown:
+        raise InputError(
+            "fine_fields", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}"
+        )
+    return tuple(name for name in FINE_FIELDS if name in {"density", *fine_fields})
+
+
+def _remove_dataset(path: Address) -> None:
+    """Remove the simulations at `path`, and then the metadata that makes it a dataset."""
+    for name in simulation_names(path):
+        remove(path / name)
+    remove(path / "zarr.json")
 
 
 class _ImportedSimulations:

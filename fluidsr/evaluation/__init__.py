@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from fluidsr.deprecation import renamed
 from fluidsr.evaluation.baselines import baselines, interpolation, multiply_adds
 from fluidsr.evaluation.evaluate import evaluate, made_of
-from fluidsr.evaluation.figures import FIGURES, Figure
-from fluidsr.evaluation.metric import METRICS, Metric
+from fluidsr.evaluation.figures import FIGURES, METRICS, Figure, Metric
 from fluidsr.evaluation.pairs import Pair, Recording, Run, is_evaluated, pairs_of
-from fluidsr.evaluation.perceptual import lpips_distance
-from fluidsr.evaluation.rendered import Rendered, rendered
+from fluidsr.evaluation.rendered import Rendered, lpips_distance, rendered
 from fluidsr.evaluation.report import REFERENCE, Report
 from fluidsr.evaluation.report_files import write
 

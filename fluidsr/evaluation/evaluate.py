@@ -10,9 +10,8 @@ import numpy as np
 
 from fluidsr.choices import PairKind
 from fluidsr.errors import InputError
-from fluidsr.evaluation.figures import ALIGNED
+from fluidsr.evaluation.figures import ALIGNED, Metric
 from fluidsr.evaluation.measure import Before, FineFields, Reference
-from fluidsr.evaluation.metric import Metric
 from fluidsr.evaluation.pairs import Method, Pair
 from fluidsr.evaluation.report import REFERENCE, Report, Slices
 from fluidsr.frame import Frame

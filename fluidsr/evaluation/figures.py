@@ -1,17 +1,47 @@
-"""The figures of a report: their names, meanings, best values and sources."""
+"""The figures of a report: their names, meanings, best values and sources, and the base class of those that other
+packages add."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
-from fluidsr.evaluation.metric import Metric
+import numpy as np
+
+from fluidsr.extensions import Registry
 
 OCTAVES = {"octave_16": (1 / 16, 1 / 8), "octave_8": (1 / 8, 1 / 4), "octave_4": (1 / 4, 1 / 2)}
 SCALES = {"wrinkling_1": 1, "wrinkling": 2, "wrinkling_4": 4}  # coarse cells
 ALIGNED = ("recorded", "filtered")  # pairs that show the same smoke, voxel by voxel
 SURFACE = 1 / 20  # level of the isosurface, as a fraction of the maximum of the reference
 STILL = 1 / 100  # a voxel is still if it changes by less than this fraction of the maximum of the reference
+
+
+class Metric:
+    """One figure of a frame, for `evaluate --metric`; the report shows its mean over frames.
+
+    Attributes:
+        name: of the entry point in the group `fluidsr.metrics`, and key in `report.json`.
+        heading: the title in tables.
+        meaning: a sentence for readers, which says what value is right, or which direction is better.
+        digits: shown after the decimal point.
+    """
+
+    name: ClassVar[str]
+    heading: ClassVar[str]
+    meaning: ClassVar[str]
+    digits: ClassVar[int] = 3
+
+    def value(self, output: np.ndarray, reference: np.ndarray, coarse: np.ndarray) -> float:
+        """Compare `output [*(S * factor)]`, the fine density for `coarse [*S]`, with `reference`, of the same shape.
+
+        All are densities, float32. Returns NaN if the figure is not defined for them.
+        """
+        raise NotImplementedError
+
+
+METRICS: Registry[Metric] = Registry("fluidsr.metrics", Metric)
 
 
 @dataclass(frozen=True)

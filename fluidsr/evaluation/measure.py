@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluidsr import metrics
-from fluidsr.evaluation.figures import OCTAVES, SCALES, STILL, SURFACE
-from fluidsr.evaluation.metric import Metric
+from fluidsr.evaluation.figures import OCTAVES, SCALES, STILL, SURFACE, Metric
 
 Spectrum = tuple[np.ndarray, np.ndarray]  # frequencies and energies
 

@@ -127,8 +127,8 @@ def _meanings(report: Report) -> str:
     texts = []
     for key, figure in report.columns.items():
         note = f" ({figure.source})" if figure.source else ""
-        where = " of renderings" if key in PICTURE_FIGURES else ""
-        heading, meaning = html.escape(figure.heading + where), html.escape(figure.meaning + note)
+        medium = " of renderings" if key in PICTURE_FIGURES else ""
+        heading, meaning = html.escape(figure.heading + medium), html.escape(figure.meaning + note)
         texts.append(f"<dt>{heading}</dt><dd>{meaning}</dd>")
     return "".join(texts)
 

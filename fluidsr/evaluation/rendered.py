@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +19,7 @@ Distance = Callable[[np.ndarray, np.ndarray], float]  # compares two such pictur
 _COLUMNS = 5  # pictures side by side
 _CAPTION = 22  # height of the caption above each, in pixels
 _LUMA = np.array([0.2126, 0.7152, 0.0722]) / 255  # of sRGB, Rec. 709
+_LPIPS_WEIGHTS = "alexnet-owt-7be5be79.pth"  # of torchvision, as lpips.LPIPS(net="alex") would fetch them
 
 
 @dataclass
@@ -100,3 +103,27 @@ def beside(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
         draw.text((left + width / 2, top + _CAPTION / 2), escaped(name)[:40], (205, 208, 214), font, "mm")
         sheet.paste(Image.fromarray(picture), (left, top + _CAPTION))
     return np.asarray(sheet)
+
+
+def lpips_distance() -> tuple[Distance | None, str]:
+    """A function that computes LPIPS of two pictures, uint8 sRGB `[h, w, 3]`, with AlexNet (Zhang et al., CVPR 2018).
+
+    Returns the function and an empty text; or None, and what is missing.
+    """
+    import torch
+
+    if find_spec("lpips") is None:
+        return None, "the package lpips is not installed"
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / _LPIPS_WEIGHTS
+    if not weights.is_file():
+        return None, f"the weights {weights} are not there"
+    import lpips
+
+    network = lpips.LPIPS(net="alex", verbose=False).eval()
+
+    @torch.inference_mode()
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        inputs = [torch.from_numpy(p / np.float32(127.5) - 1).movedim(-1, 0)[None].float() for p in (a, b)]
+        return float(network(*inputs))
+
+    return distance, ""

@@ -10,8 +10,7 @@ import numpy as np
 
 from fluidsr import json_values
 from fluidsr.choices import PairKind
-from fluidsr.evaluation.figures import FIGURES, Figure
-from fluidsr.evaluation.metric import Metric
+from fluidsr.evaluation.figures import FIGURES, Figure, Metric
 from fluidsr.evaluation.rendered import Rendered
 
 REFERENCE = "reference"

@@ -100,7 +100,7 @@ def sample_cubic(field: Tensor, places: Tensor) -> Tensor:
         weights.append(_keys(position - base))
         lines.append([(base.long() + tap).clamp_(0, cells - 1) * stride for tap in (-1, 0, 1, 2)])
     total = torch.zeros(len(field), lines[0][0].numel(), device=field.device, dtype=field.dtype)
-    least, most = torch.full_like(total, torch.inf), torch.full_like(total, -torch.inf)
+    least, greatest = torch.full_like(total, torch.inf), torch.full_like(total, -torch.inf)
     for taps in itertools.product(range(4), repeat=len(shape)):
         index, weight = lines[0][taps[0]], weights[0][taps[0]]
         for axis in range(1, len(shape)):
@@ -108,8 +108,8 @@ def sample_cubic(field: Tensor, places: Tensor) -> Tensor:
         values = flat.index_select(1, index)
         total.addcmul_(values, weight.expand_as(values))
         if all(tap in (1, 2) for tap in taps):
-            least, most = torch.minimum(least, values), torch.maximum(most, values)
-    return torch.minimum(torch.maximum(total, least), most).reshape(len(field), *places.shape[1:])
+            least, greatest = torch.minimum(least, values), torch.maximum(greatest, values)
+    return torch.minimum(torch.maximum(total, least), greatest).reshape(len(field), *places.shape[1:])
 
 
 def _keys(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

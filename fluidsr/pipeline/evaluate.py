@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from fluidsr.choices import PairKind
 from fluidsr.errors import InputError, SolverError
 from fluidsr.pipeline import provenance
 from fluidsr.pipeline.evaluation_job import (
+    EvaluationInputs,
     EvaluationJob,
     EvaluationSettings,
     SimulationResult,
@@ -101,13 +102,7 @@ def evaluate(
         if (folder / "report.json").exists() and not overwrite:
             raise InputError(str(folder), "already holds a report", "use `overwrite`, or another `output`")
         _check_writable(folder)
-        about = {
-            "models": inputs.models,
-            "data": {"name": inputs.store.path.name, "split": split, "stride": stride},
-        }
-        if inputs.has_runs:
-            about["closure"] = inputs.corrector.card.name if inputs.corrector else NONE
-        about["environment"] = provenance.environment()
+        about = _about(inputs, settings)
         reports: list[Report] = []
         for kind in settings.pairs:
             jobs = [
@@ -125,6 +120,17 @@ def evaluate(
     report = replace(reports[0], others={item.kind: item for item in reports[1:]})
     evaluation.write(report, folder, write_movie)
     return report
+
+
+def _about(inputs: EvaluationInputs, settings: EvaluationSettings) -> dict[str, Any]:
+    """The models, the data and the environment, for the report."""
+    about = {
+        "models": inputs.models,
+        "data": {"name": inputs.store.path.name, "split": settings.split, "stride": settings.stride},
+    }
+    if inputs.has_runs:
+        about["closure"] = inputs.corrector.card.name if inputs.corrector else NONE
+    return {**about, "environment": provenance.environment()}
 
 
 def _check_writable(folder: Path) -> None:

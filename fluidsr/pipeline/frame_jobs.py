@@ -110,8 +110,8 @@ def record_frames(
         if isinstance(record, InputError):
             failures.append(record)
             # The `where` of a NotFiniteError already names the file, and the field as well.
-            where = record.where if isinstance(record, NotFiniteError) else job.source
-            progress.note(f"{where}: left out: {record.what}")
+            location = record.where if isinstance(record, NotFiniteError) else job.source
+            progress.note(f"{location}: left out: {record.what}")
             continue
         for note in record.pop("notes"):
             if note not in shown:

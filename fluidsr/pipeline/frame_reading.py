@@ -17,7 +17,7 @@ from fluidsr.frame_grid import FrameGrid, joined, padded, turned
 from fluidsr.pipeline.frame_sequence import FrameRef
 from fluidsr.pipeline.read_options import ReadOptions, box_of
 from fluidsr.volumes.quantize import check_finite as check_values
-from fluidsr.volumes.spacing import stated_spacing
+from fluidsr.volumes.sequence import stated_spacing
 from fluidsr.volumes.staggered import FACES
 
 if TYPE_CHECKING:

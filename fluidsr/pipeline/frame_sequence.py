@@ -12,7 +12,7 @@ from fluidsr.choices import Format
 from fluidsr.errors import InputError
 from fluidsr.pipeline.frame_numbers import count_or_ranges, lies_in
 from fluidsr.volumes import sequence
-from fluidsr.volumes.spacing import spacing_of
+from fluidsr.volumes.sequence import spacing_of
 
 _BEGIN = 3  # frames whose stored times are compared to find how long a frame lasts
 

@@ -84,8 +84,8 @@ def _check_memory(config: DatasetConfig, device: str, workers: int) -> None:
     if free is None or need <= free.size:
         return
     smaller = range(config.resolution - 8, 0, -8)
-    most = next((n for n in smaller if workers * _need(config, n) <= free.size), None)
-    remedy = f"give at most {most}" if most else "free some memory"
+    largest = next((n for n in smaller if workers * _need(config, n) <= free.size), None)
+    remedy = f"give at most {largest}" if largest else "free some memory"
     raise InputError(
         "resolution",
         f"{config.resolution} cells with {workers} worker{'s' if workers > 1 else ''} need "

@@ -65,8 +65,8 @@ def restcoords(
     """
     cache = FrameSequence.of(inputs, frames_wanted)
     if cache.gaps:
-        where = str(cache.items[0].source.parent)
-        raise InputError(where, cache.missing(), "give all frames: the flow is followed through them")
+        source_folder = str(cache.items[0].source.parent)
+        raise InputError(source_folder, cache.missing(), "give all frames: the flow is followed through them")
     formats = settings.formats or (cache.own_format,)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_rest"
     folder = RunFolder.open(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr import cluster, memory, metrics, volumes
 from fluidsr.arguments import checked
-from fluidsr.errors import SolverError
+from fluidsr.errors import SolverError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, crash, memory_need, upscale_methods, usd
 from fluidsr.pipeline.frame_makers import (
@@ -22,7 +22,6 @@ from fluidsr.pipeline.frame_makers import (
     outputs_of,
 )
 from fluidsr.pipeline.frame_writer import RunOutputs
-from fluidsr.pipeline.initial_state import read_start
 from fluidsr.pipeline.preview import RunPreview, present
 from fluidsr.pipeline.progress import Progress, in_notebook
 from fluidsr.pipeline.run_folder import RunFolder
@@ -30,6 +29,7 @@ from fluidsr.pipeline.simulate_job import SimulatedFrame, SimulateJob
 from fluidsr.pipeline.upscale_methods import UpscaleMethod
 from fluidsr.scenes import Scene
 from fluidsr.scenes.corrector import Corrector, corrector_for
+from fluidsr.scenes.initial_state import place
 from fluidsr.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def simulate_frames(
     )
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
-    start, _ = read_start(job.scene)
+    start, _ = _read_start(job.scene)
     on_host = job.device == "cpu"
     fields = job.scene.output.fields
 
@@ -121,7 +121,7 @@ def simulate(
         FramesOnCluster.check(method)
     memory_need.check_scene(scene, method, job.device)
     corrector = corrector_for(scene, job.device)
-    start, notes = read_start(scene)
+    start, notes = _read_start(scene)
     folder = RunFolder.open(
         output,
         "simulate",
@@ -196,13 +196,39 @@ def _simulate_into(
         run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, factor)
 
 
+def _read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
+    """The initial state of `scene` on the scene's cells, and notes for the user; None if it starts with empty air.
+
+    Velocity is in m/s. Raises VolumeError for a file that cannot be read or lacks a named grid, and InputError for a
+    file that does not fit the scene.
+    """
+    if scene.start is None:
+        return None, []
+    start = scene.start
+    path = Path(start.path)
+    frame = volumes.read(
+        path,
+        density_grid=start.density_grid,
+        velocity_grid=start.velocity_grid,
+        velocity_unit=start.velocity_unit,
+        frame_rate=start.frame_rate,
+    ).numpy()
+    fields = frame.fields()
+    for field, grid in (("temperature", start.temperature_grid), ("fuel", start.fuel_grid)):
+        if grid is not None:
+            if grid not in fields:
+                raise VolumeError(str(path), f"has no grid '{grid}'", f"its fields are {', '.join(fields)}")
+            frame = frame.with_fields({**frame.fields(), field: fields[grid]})
+    return place(frame, scene, str(path))
+
+
 def describe(job: SimulateJob) -> dict[str, Any]:
     """The run that `simulate` would make, and its cost. Computes and writes nothing. Raises as `simulate` does for bad
     input, but not for a lack of memory.
     """
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
-    read_start(job.scene)  # for its errors
+    _read_start(job.scene)  # for its errors
     scene, bytes_per_value = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = upscale_methods.numbers_per_cell(scene)
     held = memory_need.of_scene(scene, method)

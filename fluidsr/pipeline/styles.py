@@ -100,21 +100,25 @@ def _directions(
 ) -> dict[str, FoundDirection]:
     from fluidsr.evaluation.style_scores import direction, without
 
-    own = {name: direction(contents, values, frames) for name, values in measured.items()}
+    unconstrained = {name: direction(contents, values, frames) for name, values in measured.items()}
     directions: dict[str, FoundDirection] = {}
     for name in scores:
-        if own[name].r2 < LEAST_R2:
-            problem = f"the model's latent code does not control it (R² {own[name].r2:.2f}, below 0.3)"
+        if unconstrained[name].r2 < LEAST_R2:
+            problem = (
+                f"the model's latent code does not control it (R² {unconstrained[name].r2:.2f}, below 0.3)"
+            )
             raise InputError(f"score: {name}", problem, "choose another score, or train with more diversity")
-        held = [own[other].vector for other in hold if other != name and own[other].slope > 0]
-        vector = without(own[name].vector, held)
+        held = [
+            unconstrained[other].vector for other in hold if other != name and unconstrained[other].slope > 0
+        ]
+        vector = without(unconstrained[name].vector, held)
         if vector is None:
             raise InputError(
                 f"score: {name}", f"changes only together with {', '.join(hold)}", "hold fewer scores"
             )
-        slope = own[name].slope * float(vector @ own[name].vector)
+        slope = unconstrained[name].slope * float(vector @ unconstrained[name].vector)
         directions[name] = FoundDirection(
-            vector=tuple(vector), r2=own[name].r2, slope=slope, held=tuple(dict.fromkeys(hold))
+            vector=tuple(vector), r2=unconstrained[name].r2, slope=slope, held=tuple(dict.fromkeys(hold))
         )
     return directions
 

@@ -87,16 +87,10 @@ def upsample(
     recurrent_order.check_order(cards[0], cache, scheduler)
     everything, items = cache.all_frames, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
-    configuration = {
-        **asdict(replace(settings, shaping=Shaping(), formats=settings.written)),
-        "shaping": settings.shaping.identity(),
-        "inputs": cache.sources,
-        "models_sha256": [card.sha256 for card in cards],
-    }
     folder = RunFolder.open(
         root,
         "upsample",
-        configuration,
+        _configuration(settings, cache, cards),
         overwrite=overwrite,
         notes={"frames": frames_wanted or "all"},
         frames=[item.number for item in items],
@@ -133,6 +127,16 @@ def upsample(
     folder.refresh()
     write_series_files(root, everything, folder.complete, settings.written)
     return root
+
+
+def _configuration(settings: UpsampleSettings, cache: FrameSequence, cards: Sequence[Any]) -> dict[str, Any]:
+    """Everything that the results depend on; a run is resumed only if it is the same."""
+    return {
+        **asdict(replace(settings, shaping=Shaping(), formats=settings.written)),
+        "shaping": settings.shaping.identity(),
+        "inputs": cache.sources,
+        "models_sha256": [card.sha256 for card in cards],
+    }
 
 
 def describe(

@@ -109,7 +109,7 @@ def _window(
 
     halo, factor = upscaler.halo, upscaler.factor
     a = tuple(max(n - halo, 0) for n in low)
-    b = tuple(min(n + halo, most) for n, most in zip(high, source.place.shape, strict=True))
+    b = tuple(min(n + halo, count) for n, count in zip(high, source.place.shape, strict=True))
     window = frame_reading.in_its_place(source.take(a, b), item, settings.intake)
     if window.velocity is None:
         window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))

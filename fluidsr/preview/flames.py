@@ -56,6 +56,6 @@ def light(
         / (x * x + y * y + z * z).clamp(min=float((cell / 2).min() ** 2))
     )
     size = [2 * n for n in shape]
-    found = torch.fft.irfftn(torch.fft.rfftn(emitted, size) * torch.fft.rfftn(spread), size)
+    spread_light = torch.fft.irfftn(torch.fft.rfftn(emitted, size) * torch.fft.rfftn(spread), size)
     nx, ny, nz = shape
-    return found[:nx, :ny, :nz].clamp(min=0.0).reshape(-1).contiguous()
+    return spread_light[:nx, :ny, :nz].clamp(min=0.0).reshape(-1).contiguous()

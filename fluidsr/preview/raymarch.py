@@ -206,12 +206,12 @@ def _volume(
     blocks = [-(-n // block) for n in shape]
 
     def largest_in_blocks(*fields: torch.Tensor) -> torch.Tensor:
-        found = torch.zeros(math.prod(blocks), dtype=torch.float32, device=density.device)
+        occupied = torch.zeros(math.prod(blocks), dtype=torch.float32, device=density.device)
         for field in fields:
             edges = [block * cells / n for cells, n in zip(field.shape, shape, strict=True)]
             rows = torch.empty(blocks[0] * blocks[1] * field.shape[2], device=density.device)
-            kernels_sampling.occupancy(field.reshape(-1), *field.shape, rows, found, *blocks, *edges)
-        return found
+            kernels_sampling.occupancy(field.reshape(-1), *field.shape, rows, occupied, *blocks, *edges)
+        return occupied
 
     block_max = largest_in_blocks(density.view(shape), *([] if flame is None else [flame]))
     to_key = lighting.towards_key(style, camera)

@@ -122,13 +122,13 @@ class Scene(Sections):
         )
 
 
-def scene_from(data: Mapping[str, Any], where: str) -> Scene:
+def scene_from(data: Mapping[str, Any], location: str) -> Scene:
     """A Scene from plain data. Raises SceneError, `where: key: what; remedy`."""
     try:
         return Scene.model_validate(data)
     except ValidationError as error:
         problem = explain(error.errors(include_url=False), Scene.model_json_schema(), data)[0]
-        raise SceneError(f"{where}: {dotted(problem.path)}", problem.what, problem.remedy) from None
+        raise SceneError(f"{location}: {dotted(problem.path)}", problem.what, problem.remedy) from None
 
 
 def json_schema() -> dict[str, Any]:

@@ -27,7 +27,7 @@ def problems_of(scene: Sections) -> list[Problem]:
     problems = _domain(scene) or _wind(scene)
     if problems:
         return problems
-    vectors = [p for where, body in _bodies(scene) for p in problems_of_body(scene.dim, where, body)]
+    vectors = [p for path, body in _bodies(scene) for p in problems_of_body(scene.dim, path, body)]
     if vectors:
         return vectors
     solid = _obstacles(scene)
@@ -71,16 +71,16 @@ def _wind(scene: Sections) -> list[Problem]:
     wind = scene.physics.wind
     if wind is None:
         return []
-    where = ("physics", "wind")
+    path = ("physics", "wind")
     if len(wind) != scene.dim:
         problem = f"has {len(wind)} numbers in a {scene.dim}-D scene"
-        return [Problem(where, problem, f"give {scene.dim}")]
+        return [Problem(path, problem, f"give {scene.dim}")]
     problems = []
     for i, (axis, speed, sides) in enumerate(zip("xyz", wind, scene.domain.sides, strict=False)):
         if speed != 0 and "closed" in sides:
             problem = f"is {speed:g} m/s, and {axis} is closed at one end"
             remedy = f"give 0, or make domain.boundary.{axis} open or periodic"
-            problems.append(Problem((*where, i), problem, remedy))
+            problems.append(Problem((*path, i), problem, remedy))
     return problems
 
 
@@ -89,24 +89,24 @@ def _noise_forces(scene: Sections) -> list[Problem]:
     for name in ("disturbance", "turbulence"):
         force = getattr(scene.physics, name)
         if force is not None and force.control == "temperature" and not scene.has_temperature:
-            where = ("physics", name, "control")
-            problems.append(Problem(where, "no source has a temperature", "give density or shear"))
+            path = ("physics", name, "control")
+            problems.append(Problem(path, "no source has a temperature", "give density or shear"))
     return problems
 
 
 def _combustion(scene: Sections) -> list[Problem]:
-    where = ("physics", "combustion")
+    path = ("physics", "combustion")
     if not scene.burns:
         if scene.physics.combustion != type(scene.physics.combustion)():
-            return [Problem(where, "no source gives fuel", "give a source fuel, or remove it")]
+            return [Problem(path, "no source gives fuel", "give a source fuel, or remove it")]
         return []
     if scene.physics.combustion.expansion and not any("open" in sides for sides in scene.domain.sides):
         problem = "no side of the domain is open, and the gas that burning creates could not leave"
-        return [Problem((*where, "expansion"), problem, "open a side (domain.boundary), or give 0")]
+        return [Problem((*path, "expansion"), problem, "open a side (domain.boundary), or give 0")]
     ignition = scene.physics.combustion.ignition
     if ignition and scene.start is None and _hottest(scene) < ignition:
         problem = f"is {ignition:g} K, and no source is as hot, so nothing lights the fuel"
-        return [Problem((*where, "ignition"), problem, "give a source that temperature, or remove it")]
+        return [Problem((*path, "ignition"), problem, "give a source that temperature, or remove it")]
     if isinstance(scene.upscale, WaveletUpscale):
         problem = "the wavelet method supports smoke from sources only, not from a fire"
         return [Problem(("upscale", "method"), problem, "use a model")]
@@ -174,7 +174,7 @@ def _obstacles(scene: Sections) -> list[Problem]:
 
 
 def _source(scene: Sections, index: int) -> list[Problem]:
-    body, where = scene.sources[index], ("sources", index)
+    body, path = scene.sources[index], ("sources", index)
     problems = []
     emits = (
         (body.density, body.temperature, body.fuel, body.velocity) != (None,) * 4
@@ -183,33 +183,33 @@ def _source(scene: Sections, index: int) -> list[Problem]:
     )
     if not emits:
         problems.append(
-            Problem(where, "emits nothing", "give density, temperature, fuel, velocity or expansion")
+            Problem(path, "emits nothing", "give density, temperature, fuel, velocity or expansion")
         )
     if body.inflow and (body.velocity is None or not any(body.velocity)):
         problem = "needs a velocity"
-        problems.append(Problem((*where, "inflow"), problem, "give velocity, or leave inflow out"))
+        problems.append(Problem((*path, "inflow"), problem, "give velocity, or leave inflow out"))
     if body.color is not None and body.density is None:
         problem = "the source emits no smoke that could have one"
-        problems.append(Problem((*where, "color"), problem, "give density, or leave color out"))
+        problems.append(Problem((*path, "color"), problem, "give density, or leave color out"))
     if body.inherit and body.motion is None:
         problem = "the source does not move, so there is nothing to inherit"
-        problems.append(Problem((*where, "inherit"), problem, "give motion, or leave inherit out"))
+        problems.append(Problem((*path, "inherit"), problem, "give motion, or leave inherit out"))
     if (body.inflow or body.expansion) and not any("open" in sides for sides in scene.domain.sides):
         problem = "no side of the domain is open, and the air that comes in could not leave"
         key = "inflow" if body.inflow else "expansion"
-        problems.append(Problem((*where, key), problem, "open a side (domain.boundary), or leave it out"))
+        problems.append(Problem((*path, key), problem, "open a side (domain.boundary), or leave it out"))
     if body.seconds is not None and not body.seconds[0] < body.seconds[1]:
         problem = f"[{body.seconds[0]:g}, {body.seconds[1]:g}] s ends before it starts"
-        problems.append(Problem((*where, "seconds"), problem, "give [start, end]"))
+        problems.append(Problem((*path, "seconds"), problem, "give [start, end]"))
     if _outside(scene, body):
-        return [*problems, _outside_problem(scene, where, "source", body.motion is not None)]
-    too_wide = _too_wide(scene, where, body)
+        return [*problems, _outside_problem(scene, path, "source", body.motion is not None)]
+    too_wide = _too_wide(scene, path, body)
     if too_wide is not None:
         return [*problems, too_wide]
     if body.motion is not None:  # it may begin outside or in a solid, but must leave it
         if scene.obstacles and _never_in_the_open(scene, body):
             problem = "the source stays inside an obstacle, or outside the domain, for all of its motion"
-            problems.append(Problem((*where, "motion"), problem, "move one of them"))
+            problems.append(Problem((*path, "motion"), problem, "move one of them"))
         return problems
     if scene.obstacles:
         points = np.vstack([_cell_centers(scene, *bounds(body)), [body.center]])
@@ -217,7 +217,7 @@ def _source(scene: Sections, index: int) -> list[Problem]:
         held = held[((held >= 0) & (held <= scene.extent)).all(axis=1)]
         if len(held) and _covered(scene, held).all():
             problems.append(
-                Problem((*where, "center"), "the source is inside an obstacle", "move one of them")
+                Problem((*path, "center"), "the source is inside an obstacle", "move one of them")
             )
     return problems
 
@@ -251,40 +251,40 @@ def _outside(scene: Sections, body: Body, around: float = 0.0) -> bool:
     return any(b + around <= 0 or a - around >= edge for a, b, edge in edges)
 
 
-def _outside_problem(scene: Sections, where: tuple[Any, ...], kind: str, moves: bool = False) -> Problem:
+def _outside_problem(scene: Sections, path: tuple[Any, ...], kind: str, moves: bool = False) -> Problem:
     edges = ", ".join(f"{axis} 0 to {edge:g}" for axis, edge in zip("xyz", scene.extent, strict=False))
     always = ", for all of its motion" if moves else ""
     message = f"the {kind} lies outside the domain{always}"
     hint = f"move it, or enlarge domain.cell_size: the domain is {edges} m"
-    return Problem((*where, "center"), message, hint)
+    return Problem((*path, "center"), message, hint)
 
 
-def _too_wide(scene: Sections, where: tuple[Any, ...], body: Any) -> Problem | None:
+def _too_wide(scene: Sections, path: tuple[Any, ...], body: Any) -> Problem | None:
     low, high = bounds(body)
     slack = 1 + 1e-6
     for axis, (a, b, edge) in enumerate(zip(low, high, scene.extent, strict=True)):
         if b - a <= edge * slack:
             continue
         if body.shape == "box":
-            return _wide((*where, "size", axis), b - a, b - a, edge, edge)
+            return _wide((*path, "size", axis), b - a, b - a, edge, edge)
         if body.shape == "mesh":
-            return _wide((*where, "scale"), b - a, b - a, edge, body.scale * edge / (b - a))
+            return _wide((*path, "scale"), b - a, b - a, edge, body.scale * edge / (b - a))
         if body.shape != "sphere" and 2 * body.radius > edge * slack:
-            return _wide((*where, "radius"), body.radius, 2 * body.radius, edge, edge / 2)
+            return _wide((*path, "radius"), body.radius, 2 * body.radius, edge, edge / 2)
         along = body.shape in ("cylinder", "capsule") and "xyz"[axis] == body.axis
-        key, value, most = ("height", body.height, edge) if along else ("radius", body.radius, edge / 2)
+        key, value, largest = ("height", body.height, edge) if along else ("radius", body.radius, edge / 2)
         if along and body.shape == "capsule":
-            most = max(edge - 2 * body.radius, 0.0)
-        return _wide((*where, key), value, b - a, edge, most)
+            largest = max(edge - 2 * body.radius, 0.0)
+        return _wide((*path, key), value, b - a, edge, largest)
     return None
 
 
-def _wide(path: tuple[Any, ...], value: float, width: float, edge: float, most: float) -> Problem:
+def _wide(path: tuple[Any, ...], value: float, width: float, edge: float, largest: float) -> Problem:
     """The problem that `value` at the key `path` makes a body `width` wide in a domain `edge` wide (all in m)."""
     problem = f"{value:g} m is wider than the domain ({edge:g} m)"
     if value <= edge:
         problem = f"{value:g} m makes it {width:g} m across, and the domain is {edge:g} m"
-    return Problem(path, problem, f"give at most {most:g}")
+    return Problem(path, problem, f"give at most {largest:g}")
 
 
 def _cell_centers(scene: Sections, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
@@ -314,63 +314,63 @@ def _output(scene: Sections) -> list[Problem]:
         words = getattr(scene.output, key)
         repeated = [i for i, word in enumerate(words) if word in words[:i]]
         if repeated:
-            where = ("output", key, repeated[0])
-            problems.append(Problem(where, f"'{words[repeated[0]]}' is given twice", "remove one of the two"))
+            path = ("output", key, repeated[0])
+            problems.append(Problem(path, f"'{words[repeated[0]]}' is given twice", "remove one of the two"))
     if "solid" in scene.output.fields and not scene.obstacles:
-        where = ("output", "fields", scene.output.fields.index("solid"))
-        problems.append(Problem(where, "there are no obstacles", "remove it, or add one"))
+        path = ("output", "fields", scene.output.fields.index("solid"))
+        problems.append(Problem(path, "there are no obstacles", "remove it, or add one"))
     for name in ("flame", "fuel"):
         if name in scene.output.fields and not scene.burns:
-            where = ("output", "fields", scene.output.fields.index(name))
-            problems.append(Problem(where, "no source gives fuel", "remove it, or give a source fuel"))
+            path = ("output", "fields", scene.output.fields.index(name))
+            problems.append(Problem(path, "no source gives fuel", "remove it, or give a source fuel"))
     if "color" in scene.output.fields and not scene.colored:
-        where = ("output", "fields", scene.output.fields.index("color"))
-        problems.append(Problem(where, "no source gives a color", "remove it, or give a source a color"))
+        path = ("output", "fields", scene.output.fields.index("color"))
+        problems.append(Problem(path, "no source gives a color", "remove it, or give a source a color"))
     if CONFIDENCE in scene.output.fields and not isinstance(scene.upscale, ModelUpscale):
-        where = ("output", "fields", scene.output.fields.index(CONFIDENCE))
-        problems.append(Problem(where, "no model upsamples the frames", "remove it, or give upscale.model"))
+        path = ("output", "fields", scene.output.fields.index(CONFIDENCE))
+        problems.append(Problem(path, "no model upsamples the frames", "remove it, or give upscale.model"))
     if "temperature" in scene.output.fields and not scene.has_temperature:
-        where = ("output", "fields", scene.output.fields.index("temperature"))
-        problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))
+        path = ("output", "fields", scene.output.fields.index("temperature"))
+        problems.append(Problem(path, "no source has a temperature", "remove it, or heat a source"))
     return problems
 
 
-def problems_of_body(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
-    """The problems of a body at the key `where` in a scene of `dim` dimensions; empty if there are none."""
+def problems_of_body(dim: int, path: tuple[Any, ...], body: Any) -> list[Problem]:
+    """The problems of a body at the key `path` in a scene of `dim` dimensions; empty if there are none."""
     problems = []
     for key in ("center", "size", "velocity"):
         value = getattr(body, key, None)
         if value is not None and len(value) != dim:
             problem = f"has {len(value)} numbers in a {dim}-D scene"
-            problems.append(Problem((*where, key), problem, f"give {dim}"))
-    problems += _motion(dim, where, body)
+            problems.append(Problem((*path, key), problem, f"give {dim}"))
+    problems += _motion(dim, path, body)
     if body.shape == "mesh":
-        problems += _mesh(dim, where, body)
+        problems += _mesh(dim, path, body)
     if dim == 2 and getattr(body, "axis", None) == "z":
-        problems.append(Problem((*where, "axis"), "a 2-D scene has no z axis", "give x or y"))
+        problems.append(Problem((*path, "axis"), "a 2-D scene has no z axis", "give x or y"))
     return problems
 
 
-def _motion(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
+def _motion(dim: int, path: tuple[Any, ...], body: Any) -> list[Problem]:
     problems, keys = [], body.motion or ()
     for i, key in enumerate(keys):
         if len(key.offset) != dim:
             problem = f"has {len(key.offset)} numbers in a {dim}-D scene"
-            problems.append(Problem((*where, "motion", i, "offset"), problem, f"give {dim}"))
+            problems.append(Problem((*path, "motion", i, "offset"), problem, f"give {dim}"))
         if i and key.time <= keys[i - 1].time:
             problem = f"{key.time:g} s is not after the {keys[i - 1].time:g} s before it"
             problems.append(
-                Problem((*where, "motion", i, "time"), problem, "put keyframes in the order of time")
+                Problem((*path, "motion", i, "time"), problem, "put keyframes in the order of time")
             )
     return problems
 
 
-def _mesh(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
+def _mesh(dim: int, path: tuple[Any, ...], body: Any) -> list[Problem]:
     if dim == 2:
         problem = "a mesh is 3-D, and the scene is 2-D"
-        return [Problem((*where, "shape"), problem, "use sphere, box, cylinder or capsule")]
+        return [Problem((*path, "shape"), problem, "use sphere, box, cylinder or capsule")]
     try:
         mesh.read(body.path)
     except InputError as error:
-        return [Problem((*where, "path"), f"{error.where} {error.what}", error.remedy)]
+        return [Problem((*path, "path"), f"{error.where} {error.what}", error.remedy)]
     return []

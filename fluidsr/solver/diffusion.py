@@ -28,8 +28,8 @@ class Diffusion:
     ) -> None:
         """`viscosity`: the kinematic viscosity, m²/s."""
         self.grid, self.viscosity, self.device = grid, viscosity, device
-        most = max(math.prod(grid.faces(axis)) for axis in range(3))
-        self.scratch = [workspace.take("diffusion", most) for _ in range(3)]
+        largest = max(math.prod(grid.faces(axis)) for axis in range(3))
+        self.scratch = [workspace.take("diffusion", largest) for _ in range(3)]
         self.sums = [Sums(grid.faces(axis)[0] * grid.faces(axis)[1], device) for axis in range(3)]
         self.update(geometry)
 
@@ -78,8 +78,8 @@ class Diffusion:
         direction.zero_()
         aim = TOLERANCE * float(torch.linalg.vector_norm(u))
         old, new, iterations = 0.0, float(torch.linalg.vector_norm(r)), 0
-        most = 20 + math.ceil(20 * math.sqrt(1 + 36 * share))
-        while new > aim and iterations < most:
+        max_iterations = 20 + math.ceil(20 * math.sqrt(1 + 36 * share))
+        while new > aim and iterations < max_iterations:
             cg_direction(direction, r, (new / old) ** 2 if old else 0.0, *shape)
             implicit_diffusion(direction, image, self.weights[axis], sums.buffer, share, *how)
             cg_update(u, r, direction, image, new**2 / sums.sum(), sums.buffer, *shape)

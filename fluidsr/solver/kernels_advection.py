@@ -189,8 +189,8 @@ def between(phi: ti.template(), q, o, v, w, outside, inflow):
     )
     moved = (1.0 - share) * trilinear(a000, a001, a010, a011, a100, a101, a110, a111, v, w) + share * inflow
     least = ti.select(share > 0.0, ti.min(below, inflow), below)
-    most = ti.select(share > 0.0, ti.max(above, inflow), above)
-    return moved, least, most
+    greatest = ti.select(share > 0.0, ti.max(above, inflow), above)
+    return moved, least, greatest
 
 
 @kernel
@@ -206,7 +206,7 @@ def advect_back(
         lower, upper = triple(limits, 0), triple(limits, 1)
         size = n + normal
         i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
-        value, least, most = (
+        value, least, greatest = (
             ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile)
         )  # fmt: skip
         for m in range(count):
@@ -223,11 +223,11 @@ def advect_back(
                 upper,
                 periodic,
             )
-            value[m], least[m], most[m] = between(phi, q, o, v, w, outside, inflow)
+            value[m], least[m], greatest[m] = between(phi, q, o, v, w, outside, inflow)
         for m in range(count):
             hat[q0 + m] = value[m]
             low[q0 + m] = least[m]
-            high[q0 + m] = most[m]
+            high[q0 + m] = greatest[m]
 
 
 @kernel
@@ -351,11 +351,11 @@ def advect_limited(
                 upper,
                 periodic,
             )
-            moved, least, most = between(corrected, q, o, v, w, outside, inflow)
+            moved, least, greatest = between(corrected, q, o, v, w, outside, inflow)
             if ti.static(maccormack):
-                least, most = low[q0 + m], high[q0 + m]
+                least, greatest = low[q0 + m], high[q0 + m]
             # Clamping also removes rounding errors, so constants stay the same to the last bit.
-            within = ti.min(ti.max(moved, least), most)
+            within = ti.min(ti.max(moved, least), greatest)
             new = decay * within
             if ti.static(record_cut):
                 removed[m] = moved - within

@@ -72,7 +72,7 @@ def classify(
         layer[row] = ti.cast(ti.select(same != 0, FAR, CUT), ti.u8)
         for k in range(nz):
             q = q0 + k
-            found = FAR
+            kind = FAR
             if same == 0:
                 total = 0.0
                 for side in ti.static(range(6)):
@@ -80,10 +80,10 @@ def classify(
                     if offset != 0 or sign < 0.0:  # an axis of one cell wraps onto the cell itself
                         total += weight
                     if weight != flows:
-                        found = CUT
+                        kind = CUT
                 if total == 0.0:
-                    found = SOLID
-            level[q] = ti.cast(found, ti.u8)
+                    kind = SOLID
+            level[q] = ti.cast(kind, ti.u8)
 
 
 @kernel

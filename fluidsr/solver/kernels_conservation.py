@@ -68,12 +68,12 @@ def amount_and_outflow(phi: F32, forth: F32, region: I32, limits: F32, reach: in
 
 
 @ti.func
-def room(value, least, most, cut):
+def room(value, least, greatest, cut):
     """The room of a cell: how much `value` may decrease and increase without leaving [least, most], changing sign or
     more than doubling; then the parts of both that are used first, which the smoothed `cut` at the cell bounds."""
     most_change = ti.abs(value)
     down = ti.max(ti.min(value - least, most_change), 0.0)
-    up = ti.max(ti.min(most - value, most_change), 0.0)
+    up = ti.max(ti.min(greatest - value, most_change), 0.0)
     return down, up, ti.min(down, ti.max(-NEAR * cut, 0.0)), ti.min(up, ti.max(NEAR * cut, 0.0))
 
 

@@ -62,13 +62,13 @@ def _labelled(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndar
     return labels, pairs
 
 
-def _joined(most: int, pairs: list[np.ndarray]) -> tuple[np.ndarray, int]:
-    """Join `pairs` of labels. Returns the number of the body of each label from 0 to `most`, and the count of bodies
+def _joined(last: int, pairs: list[np.ndarray]) -> tuple[np.ndarray, int]:
+    """Join `pairs` of labels. Returns the number of the body of each label from 0 to `last`, and the count of bodies
     (the solid cells, label 0, count as one)."""
     if not pairs:
-        return np.arange(most + 1), most + 1
+        return np.arange(last + 1), last + 1
     ends = np.concatenate(pairs, axis=1)
-    graph = sparse.coo_matrix((np.ones(ends.shape[1], np.int8), tuple(ends)), shape=(most + 1,) * 2)
+    graph = sparse.coo_matrix((np.ones(ends.shape[1], np.int8), tuple(ends)), shape=(last + 1,) * 2)
     count, names = sparse.csgraph.connected_components(graph, directed=False)
     return names, count
 

@@ -72,10 +72,10 @@ class PressureSolve(Protocol):
 
     exact: bool  # whether one iteration solves the equation up to rounding
 
-    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], max_iterations: int) -> int:
         """Replace the right-hand side `r` (flat, one number per cell) by the solution p.
 
-        Iterates until `small_enough(norms of the residual)`, the limit of rounding, or `most` iterations. Returns the
+        Iterates until `small_enough(norms of the residual)`, the limit of rounding, or `max_iterations`. Returns the
         number of iterations, at least one.
         """
         ...
@@ -89,7 +89,7 @@ class DirectSolve:
     def __init__(self, box: BoxSolve) -> None:
         self.box = box
 
-    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], max_iterations: int) -> int:
         """See PressureSolve."""
         self.box(r)
         return 1
@@ -120,7 +120,7 @@ class BandedConjugateGradients:
         self.d, self.ad, self.ds, self.dl, self.source, self.local = vectors[8:]
         self.sums = Sums(-(-band.count // band_kernels.CHUNK), device)
 
-    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], max_iterations: int) -> int:
         """See PressureSolve."""
         band, count = self.band, self.band.count
         self.work.copy_(r)
@@ -132,7 +132,7 @@ class BandedConjugateGradients:
         for vector in (self.source, self.local, self.d, self.ad, self.ds, self.dl):
             vector.zero_()
         old, iterations = 0.0, 1
-        while iterations < most and not (small_enough(left) or left.l2 < unseen):
+        while iterations < max_iterations and not (small_enough(left) or left.l2 < unseen):
             self._precondition()
             new = self.sums.sum()
             if not new > 0.0:  # r is zero, or rounding
@@ -191,11 +191,11 @@ class ConjugateGradients:
         self.p, self.direction, self.image = (zeros(cells[0] * cells[1] * cells[2], device) for _ in range(3))
         self.sums = Sums(cells[0] * cells[1], device)
 
-    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], max_iterations: int) -> int:
         """See PressureSolve."""
         self.p.zero_()
         old, new, iterations = 0.0, float(torch.dot(r, r)), 0
-        while iterations < most and new > 0.0:
+        while iterations < max_iterations and new > 0.0:
             cg_direction(self.direction, r, new / old if old else 0.0, *self.cells)
             apply_matrix(self.direction, self.image, *self.weights, self.sums.buffer, *self.cells, self.ends)
             step = (new / self.sums.sum(), self.sums.buffer)

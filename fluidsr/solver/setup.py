@@ -339,10 +339,10 @@ class Setup:
                 )
 
 
-def _finite(where: str, *numbers: float) -> None:
+def _finite(name: str, *numbers: float) -> None:
     for number in numbers:
         if not math.isfinite(number):
-            raise InputError(where, f"{number} is not a finite number", "give finite ones")
+            raise InputError(name, f"{number} is not a finite number", "give finite ones")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -108,13 +108,13 @@ def raise_to(
                     ti.Vector([across[w], across[w + total], across[w + 2 * total]]), way, length, box
                 )
                 best = ti.max(best, ti.min(share * value, old + share * value * ti.min(length, 1.0)))
-        most = ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2]))
+        largest = ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2]))
         # (Without noise, a cell that lies wholly in the shape has its final value already.)
-        if (share_inside < 1.0 or strength != 0.0) and most > step and most <= reach[n]:
+        if (share_inside < 1.0 or strength != 0.0) and largest > step and largest <= reach[n]:
             # (The points are equidistant and the last one is faded in, so the result is continuous in the path.)
-            for part in range(1, int(ti.ceil(most / step))):
-                back = ti.cast(part, ti.f32) * step / most
-                fade = ti.min(1.0, most / step - ti.cast(part, ti.f32))
+            for part in range(1, int(ti.ceil(largest / step))):
+                back = ti.cast(part, ti.f32) * step / largest
+                fade = ti.min(1.0, largest / step - ti.cast(part, ti.f32))
                 x = ti.cast(cell, ti.f32) + back * way
                 base = ti.floor(x)
                 f = x - base

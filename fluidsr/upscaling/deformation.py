@@ -23,14 +23,14 @@ def stretch(displacement: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Ten
         [torch.stack([jacobian[k][a] * jacobian[k][b] for k in range(3)]).sum(0) for b in range(3)]
         for a in range(3)
     ]
-    least, most = _eigenvalues(m)
-    return least.clamp_min(0).sqrt(), most.clamp_min(0).sqrt()
+    least, greatest = _eigenvalues(m)
+    return least.clamp_min(0).sqrt(), greatest.clamp_min(0).sqrt()
 
 
 def torn(displacement: Tensor, periodic: Sequence[bool]) -> Tensor:
     """Whether the texture is deformed by more than LIMIT in each cell, `[x, y, z]`, bool."""
-    least, most = stretch(displacement, periodic)
-    return (least < 1.0 / LIMIT) | (most > LIMIT)
+    least, greatest = stretch(displacement, periodic)
+    return (least < 1.0 / LIMIT) | (greatest > LIMIT)
 
 
 def _slope(field: Tensor, axis: int, is_periodic: bool) -> Tensor:
@@ -52,6 +52,6 @@ def _eigenvalues(m: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
     radius = ((a * a + b * b + c * c + 2 * (d * d + e * e + f * f)) / 6).clamp_min(1e-20).sqrt()
     half = (a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)) / (2 * radius**3)
     angle = torch.acos(half.clamp(-1, 1)) / 3
-    most = mean + 2 * radius * torch.cos(angle)
+    greatest = mean + 2 * radius * torch.cos(angle)
     least = mean + 2 * radius * torch.cos(angle + 2 * torch.pi / 3)
-    return least, most
+    return least, greatest

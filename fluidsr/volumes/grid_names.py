@@ -211,12 +211,12 @@ class Roles:
         """The names of the fields that these grids form."""
         return ["density", *(["velocity"] if self.velocity else []), *self.others, *self.vectors]
 
-    def only(self, where: str, fields: Sequence[str]) -> Roles:
+    def only(self, location: str, fields: Sequence[str]) -> Roles:
         """The density and the roles in `fields`. Raises MissingFieldError if one is missing."""
         for name in fields:
             if name not in self.fields:
                 raise MissingFieldError(
-                    where, f"there is no {name}", f"ask for some of {', '.join(self.fields)}"
+                    location, f"there is no {name}", f"ask for some of {', '.join(self.fields)}"
                 )
         others = {name: grid for name, grid in self.others.items() if name in fields}
         vectors = {name: grid for name, grid in self.vectors.items() if name in fields}
@@ -225,7 +225,7 @@ class Roles:
 
 
 def choose(
-    where: str,
+    location: str,
     scalars: Sequence[str],
     vectors: Sequence[str],
     *,
@@ -238,7 +238,7 @@ def choose(
     """Give each grid a role, according to the names that programs use.
 
     Args:
-        where: the file, for messages.
+        location: the file, for messages.
         scalars: names of the scalar grids.
         vectors: names of the vector grids.
         density: name of the density grid; None: by its usual names, or the only scalar grid.
@@ -251,8 +251,10 @@ def choose(
     Raises VolumeError if there is no density or a requested grid does not exist, MissingFieldError if one of `fields`
     is missing.
     """
-    of_density = _density(where, scalars, vectors, density, unfit or {})
-    of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity, dim)
+    of_density = _density(location, scalars, vectors, density, unfit or {})
+    of_velocity = _velocity(
+        location, [name for name in scalars if name != of_density], vectors, velocity, dim
+    )
     others: dict[str, str] = {}
     taken = {"density", "velocity", FACES, ""}
     for name in sorted(scalars, key=rank):
@@ -271,11 +273,11 @@ def choose(
         if name not in of_velocity:
             further[word if word not in taken else f"{word}_vector"] = name
     roles = Roles(of_density, of_velocity, others, further)
-    return roles if fields is None else roles.only(where, fields)
+    return roles if fields is None else roles.only(location, fields)
 
 
 def _density(
-    where: str,
+    location: str,
     scalars: Sequence[str],
     vectors: Sequence[str],
     requested: str | None,
@@ -292,17 +294,17 @@ def _density(
             problem = "is not a scalar"
         elif requested in unfit:
             problem = f"is {unfit[requested]}"
-        raise VolumeError(where, f"grid {requested!r} {problem}", _name_one(scalars))
+        raise VolumeError(location, f"grid {requested!r} {problem}", _name_one(scalars))
     named = [name for name in scalars if field_of(name) == "density"]
     if named:
         return min(named, key=rank)
     if len(scalars) == 1 and field_of(scalars[0]) is None:
         return scalars[0]
     if not scalars and not vectors and not unfit:
-        raise VolumeError(where, "it holds no grids", "give a file that has one")
+        raise VolumeError(location, "it holds no grids", "give a file that has one")
     if not scalars and not unfit:
         raise VolumeError(
-            where, f"it holds only vectors ({_quoted(vectors)})", "give a file that has a density"
+            location, f"it holds only vectors ({_quoted(vectors)})", "give a file that has a density"
         )
     for name, reason in unfit.items():
         if field_of(name) == "density" or (not scalars and len(unfit) == 1):
@@ -311,14 +313,14 @@ def _density(
             remedy = remedy or (
                 _name_one(scalars) if scalars else "convert it to a float grid of cubic voxels"
             )
-            raise VolumeError(where, f"grid {name!r} is {reason}", remedy)
+            raise VolumeError(location, f"grid {name!r} is {reason}", remedy)
     reasons = [f"{name!r} is {reason}" for name, reason in unfit.items()]
     problem = "no grid has a name that stands for density" + "".join(f"; {reason}" for reason in reasons)
-    raise VolumeError(where, problem, _name_one(scalars))
+    raise VolumeError(location, problem, _name_one(scalars))
 
 
 def _velocity(
-    where: str, scalars: Sequence[str], vectors: Sequence[str], requested: str | None, dim: int
+    location: str, scalars: Sequence[str], vectors: Sequence[str], requested: str | None, dim: int
 ) -> tuple[str, ...]:
     if requested is not None:
         same = [name for name in vectors if name == requested] or [
@@ -333,7 +335,9 @@ def _velocity(
     parts = components(scalars, requested) or (components(scalars, requested, 2) if dim == 2 else None)
     if requested is not None and not parts:
         raise VolumeError(
-            where, f"there is no vector grid {requested!r}, nor three of its components", _name_one(vectors)
+            location,
+            f"there is no vector grid {requested!r}, nor three of its components",
+            _name_one(vectors),
         )
     return tuple(parts or ())
 

@@ -21,12 +21,12 @@ def limit() -> int:
     return half if free is None else min(half, free.size)
 
 
-def check(where: str, needed: int, allowed: int | None) -> None:
-    """Raise VolumeError, naming `where`, if `needed` bytes exceed `allowed` (None: `limit()`)."""
+def check(location: str, needed: int, allowed: int | None) -> None:
+    """Raise VolumeError, naming `location`, if `needed` bytes exceed `allowed` (None: `limit()`)."""
     bound = limit() if allowed is None else allowed
     if needed > bound:
         raise VolumeError(
-            where,
+            location,
             f"needs {needed / 2**30:.3g} GiB as dense arrays, and {bound / 2**30:.3g} GiB are allowed",
             "crop the volume, read a window of it, or use a machine with more memory",
         )

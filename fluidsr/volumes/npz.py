@@ -82,11 +82,11 @@ def _taken(
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
 ) -> Taken:
-    where = str(path)
+    location = str(path)
     scalars = [name for name, array in opened.grids.items() if array.ndim == opened.dim]
     vectors = [name for name, array in opened.grids.items() if array.ndim == opened.dim + 1]
     chosen = grid_names.choose(
-        where,
+        location,
         scalars,
         vectors,
         density=density_grid,
@@ -103,7 +103,7 @@ def _taken(
     whole = {word: name for word, name in chosen.others.items() if opened.grids[name].dtype.kind in "iu"}
     has_rate = "dt" in opened.place
     return Taken(
-        _frame(where, grids, opened.place),
+        _frame(location, grids, opened.place),
         notes=tuple(opened.notes),
         layer=opened.layer,
         style=style_of_whole(whole),
@@ -111,15 +111,15 @@ def _taken(
     )
 
 
-def _frame(where: str, grids: Mapping[str, np.ndarray], place: Mapping[str, Any]) -> Frame:
+def _frame(location: str, grids: Mapping[str, np.ndarray], place: Mapping[str, Any]) -> Frame:
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
             fields = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
         return Frame(fields["density"], **place).with_fields(fields)
     except (TypeError, ValueError) as error:
-        raise VolumeError(where, f"it is not a frame ({error})", "write it with fluidsr.write") from error
+        raise VolumeError(location, f"it is not a frame ({error})", "write it with fluidsr.write") from error
     except InputError as error:
-        raise VolumeError(f"{where}: {error.where}", error.what, error.remedy) from error
+        raise VolumeError(f"{location}: {error.where}", error.what, error.remedy) from error
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:
@@ -159,9 +159,9 @@ class _Grids:
 
 def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | None) -> _Grids:
     """The fields of the archive, and of the archives beside it that hold the same frame, as one frame."""
-    where = str(path)
+    location = str(path)
     archive = read_archive(path, max_bytes)
-    place, notes = _place(where, archive)
+    place, notes = _place(location, archive)
     grids = _named(path, archive, place)
     for word, file in siblings.beside(path, grids).items():
         other = read_archive(file, max_bytes)
@@ -169,7 +169,7 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
             grids.setdefault(name if name not in grids else word, array)
     for name, dimensions in archive.objects.items():
         if grid_names.field_of(name) == "density" or not grids:
-            raise VolumeError(where, f"{name}.npy is not an array of real numbers", "write it again")
+            raise VolumeError(location, f"{name}.npy is not an array of real numbers", "write it again")
         if dimensions >= 2:
             notes.append(f"{name!r} is not an array of real numbers: it is left out")
     for name, array in archive.arrays.items():
@@ -177,11 +177,11 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
             name == density or (density is None and grid_names.field_of(name) == "density")
         ):
             problem = f"its density {name!r} has the shape {array.shape}, of one dimension"
-            raise VolumeError(where, problem, "write it as [x, y, z] or [x, y]")
-    shape = _shape(where, grids, density)
+            raise VolumeError(location, problem, "write it as [x, y, z] or [x, y]")
+    shape = _shape(location, grids, density)
     coordinates = _coordinates(archive, shape)
     if coordinates is not None:
-        grids, lattice = _on_rising(where, grids, coordinates, shape, place.get("cell_size"))
+        grids, lattice = _on_rising(location, grids, coordinates, shape, place.get("cell_size"))
         if lattice is not None:
             grids = {name: array for name, array in grids.items() if name.lower() not in tuple("xyz")}
             place = {"cell_size": lattice[0], "origin": lattice[1], **place}
@@ -192,7 +192,7 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         problem = f"its density has the shape {shape}: several frames, or channels, in one array"
         if not any(grid_names.field_of(name) == "density" for name in grids):
             problem = f"no array is a density: the smallest has the shape {shape}, several frames or channels"
-        raise VolumeError(where, problem, "write a file for each frame: [x, y, z] or [x, y]")
+        raise VolumeError(location, problem, "write a file for each frame: [x, y, z] or [x, y]")
     opened = _Grids(len(shape), place=place, notes=notes, stored=archive.stored)
     for name, array in grids.items():
         fitted = _fitted(array, shape)
@@ -253,7 +253,7 @@ def _of_phiflow(archive: Archive, place: dict[str, Any]) -> np.ndarray:
     return array
 
 
-def _shape(where: str, grids: Mapping[str, np.ndarray], density: str | None) -> tuple[int, ...]:
+def _shape(location: str, grids: Mapping[str, np.ndarray], density: str | None) -> tuple[int, ...]:
     """The number of cells of the density along each axis."""
     if density is not None and density in grids and _without_ones(grids[density]).ndim <= 3:
         return _without_ones(grids[density]).shape
@@ -263,7 +263,9 @@ def _shape(where: str, grids: Mapping[str, np.ndarray], density: str | None) -> 
     dim = min((array.ndim for array in grids.values()), default=3)
     first = next((array for array in grids.values() if array.ndim == dim), None)
     if first is None:
-        raise VolumeError(where, "it has no arrays of two or three dimensions", "give an archive of a frame")
+        raise VolumeError(
+            location, "it has no arrays of two or three dimensions", "give an archive of a frame"
+        )
     return first.shape
 
 
@@ -342,7 +344,7 @@ def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] |
 
 
 def _on_rising(
-    where: str,
+    location: str,
     grids: dict[str, np.ndarray],
     coordinates: Sequence[np.ndarray],
     shape: tuple[int, ...],
@@ -367,7 +369,7 @@ def _on_rising(
     if not uneven and max(steps) - min(steps) > 1e-3 * steps[0]:
         uneven = f"its cells are not cubes ({' x '.join(f'{step:g}' for step in steps)} m)"
     if uneven and stated is None:
-        raise VolumeError(where, uneven, "resample it to cubic cells")
+        raise VolumeError(location, uneven, "resample it to cubic cells")
     if uneven or (stated is not None and abs(stated / steps[0] - 1) >= 1e-3):
         return grids, None
     corner = [
@@ -406,7 +408,7 @@ def _centered(faces: np.ndarray, axis: int) -> np.ndarray:
         return (values[tuple(lower)] + values[tuple(upper)]) * np.float32(0.5)
 
 
-def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
+def _place(location: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
     """The position and time that the archive states, and notes about those that it does not state."""
     place: dict[str, Any] = {}
     numbers = {name.lower(): array for name, array in archive.arrays.items() if array.ndim < 2}
@@ -416,7 +418,7 @@ def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
         values = [float(value) for value in numbers[key].ravel()]
         finite = np.isfinite(values).all()
         if name == "origin" and not finite:
-            raise VolumeError(where, f"its origin is not finite ({values})", "write finite numbers")
+            raise VolumeError(location, f"its origin is not finite ({values})", "write finite numbers")
         if name == "origin":
             place[name] = tuple(values)  # a single number applies to all axes
         elif len(values) == 1 and finite:  # otherwise it lists all frames, or is not set
@@ -432,9 +434,9 @@ def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
                 values += [float(numbers[key].ravel()[0]) for key in ("dy", "dz") if _has(numbers, key)]
             if values and max(values) - min(values) > 1e-5 * abs(values[0]):
                 raise VolumeError(
-                    where, f"its cells are not cubes ({name}: {values})", "resample it to cubic cells"
+                    location, f"its cells are not cubes ({name}: {values})", "resample it to cubic cells"
                 )
-            place["cell_size"] = _one(where, name, values[:1])
+            place["cell_size"] = _one(location, name, values[:1])
             return place, []
     known = "dim_names" in archive.texts and {"lower", "upper"} <= set(archive.arrays)
     return place, [] if known else [NO_CELL_SIZE]
@@ -444,9 +446,11 @@ def _has(numbers: Mapping[str, np.ndarray], name: str) -> bool:
     return name in numbers and numbers[name].size == 1
 
 
-def _one(where: str, name: str, values: Sequence[float]) -> float:
+def _one(location: str, name: str, values: Sequence[float]) -> float:
     if len(values) != 1:
-        raise VolumeError(where, f"it is not a frame ({name} has {len(values)} numbers)", "store one number")
+        raise VolumeError(
+            location, f"it is not a frame ({name} has {len(values)} numbers)", "store one number"
+        )
     return values[0]
 
 
@@ -478,18 +482,18 @@ def read_archive(
     Headers are checked first, so that a small file cannot claim all memory. Raises VolumeError for a damaged archive,
     and for one that needs more than `max_bytes` (None: `memory.limit`).
     """
-    where = str(path)
+    location = str(path)
     needed, allowed = 0, memory.limit() if max_bytes is None else max_bytes
     contents = Archive({}, {}, {})
     try:
         if Path(path).stat().st_size == 0:
-            raise VolumeError(where, "it is empty (0 bytes)", "write or copy the file again")
+            raise VolumeError(location, "it is empty (0 bytes)", "write or copy the file again")
         if Path(path).suffix.lower() == ".npy":
             with Path(path).open("rb") as single:
                 shape, dtype = _header(single)
-            memory.check(where, int(np.prod(shape, dtype=object)) * dtype.itemsize, allowed)
+            memory.check(location, int(np.prod(shape, dtype=object)) * dtype.itemsize, allowed)
             if dtype.hasobject or dtype.kind not in "fiub":
-                raise VolumeError(where, "it is not an array of numbers", "write it again")
+                raise VolumeError(location, "it is not an array of numbers", "write it again")
             contents.arrays["data"] = np.load(path, allow_pickle=False)
             contents.stored["data"] = ("none", Path(path).stat().st_size)
             return contents
@@ -497,7 +501,7 @@ def read_archive(
             entries = archive.infolist()
             if len(entries) > _MAX_ENTRIES:
                 raise VolumeError(
-                    where,
+                    location,
                     f"it holds {len(entries)} entries, more than a frame has",
                     "give an archive of one frame",
                 )
@@ -514,9 +518,9 @@ def read_archive(
                     continue
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if size > entry.file_size:
-                    raise VolumeError(where, f"{entry.filename} is shorter than it says", "write it again")
+                    raise VolumeError(location, f"{entry.filename} is shorter than it says", "write it again")
                 needed += size
-                memory.check(where, needed, allowed)
+                memory.check(location, needed, allowed)
                 with archive.open(entry) as file:
                     array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
                 (contents.texts if dtype.kind in "US" else contents.arrays)[name] = array
@@ -524,13 +528,13 @@ def read_archive(
                 contents.stored[name] = (compression, entry.compress_size)
     except (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise VolumeError(
-            where, f"it is not a readable npz file ({error})", "check the path and the file"
+            location, f"it is not a readable npz file ({error})", "check the path and the file"
         ) from error
     except Exception as error:
         # zlib.error and the errors of NumPy's literal parser for damaged headers have no common base class.
         if isinstance(error, VolumeError):
             raise
-        raise VolumeError(where, f"damaged ({error})", "write or copy the file again") from error
+        raise VolumeError(location, f"damaged ({error})", "write or copy the file again") from error
     return contents
 
 

@@ -1,7 +1,10 @@
-"""Which of the numbers in the names of several files counts the frames: decided once, from all names together."""
+"""The number of a frame in the name of its file, and which of the numbers in the names of several files counts the
+frames, decided once, from all names together.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +14,44 @@ from math import floor
 from pathlib import Path
 
 from fluidsr.errors import InputError
-from fluidsr.volumes.frame_number import LAST_NUMBER, TIME, number_span
 
+# The last number of a name. A minus sign belongs to it only after a separator: `s.-0001`, but not `s-0001`.
+_LAST_NUMBER = re.compile(r"((?:(?<=[._ ])|^)-\d+|\d+)(?=\D*$)")
+_VERSION = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
+_SIZE = re.compile(r"(?<!\d)\d+(?:x\d+)+(?!\d)", re.IGNORECASE)  # cells along each axis: 64x64x64
+# A time instead of a number: `out_4.1667e-02`.
+_TIME = re.compile(r"\d+(\.\d*[eE][+-]?|[eE][+-])\d+$")
 # A number with a fraction at the end of a name: `s.1001.25`, `out_t0.5`, `out_0.5s`.
 _DECIMAL = re.compile(r"((?:(?<=[._ ])|^)-\d+|(?<!\d)\d+)\.(\d{1,9})(?P<tail>s|sec|)$")
 # The text before a number that is a time: `t0.5`, `time_0.5`, `t=0.5`.
 _BEFORE_TIME = re.compile(r"(?:^|[^a-z])t(?:ime)?[=_-]?$", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 _FEW = 3  # the order of fewer names proves nothing
+
+
+def frame_number(path: str | os.PathLike[str]) -> int | None:
+    """The last number in a file's name (without its suffix), or None: `smoke.v2_0012.vdb` is 12.
+
+    A version at the end does not count if another number stands before it: `shot_f012v2.vdb` is 12, too. A time
+    (`out_4.2e-02`) and a number of cells (`64x64x64`) do not count either.
+    """
+    stem = Path(path).stem
+    span = _number_span(stem)
+    return None if span is None else int(stem[slice(*span)])
+
+
+def _number_span(stem: str) -> tuple[int, int] | None:
+    """Start and end (exclusive) of the number that `frame_number` uses, in a name without its suffix; None without
+    one.
+    """
+    if _TIME.search(stem):
+        return None
+    stem = _SIZE.sub(lambda size: "x" * len(size[0]), stem)
+    match = _LAST_NUMBER.search(stem)
+    version = _VERSION.search(stem)
+    before = _LAST_NUMBER.search(stem[: version.start()]) if version else None
+    match = before or match
+    return match.span(1) if match else None
 
 
 @dataclass(frozen=True)
@@ -103,7 +136,7 @@ def _numbered(file: Path, heads: Collection[str], spans: Mapping[str, tuple[int,
             float(value - floor(value)),
             kind=_kind(file, (whole[0], decimal.end(2)), decimal[1]),
         )
-    span = spans.get(stem) or number_span(stem)
+    span = spans.get(stem) or _number_span(stem)
     if span is None:
         return Numbered(file, None, kind=file.stem + file.suffix.lower())
     return Numbered(file, int(stem[slice(*span)]), kind=_kind(file, span, stem[slice(*span)]))
@@ -119,7 +152,7 @@ def _times(stems: Sequence[str]) -> list[tuple[int, int]] | None:
     """Positions of the times in the names, if every name has one instead of a number; None otherwise."""
     if len(stems) < 2:
         return None
-    exponents = [TIME.search(stem) for stem in stems]
+    exponents = [_TIME.search(stem) for stem in stems]
     if all(exponents):
         return [match.span() for match in exponents if match]
     times, heads, fractions = [], set(), False
@@ -168,7 +201,7 @@ def _heads_of_decimals(stems: Sequence[str]) -> set[str]:
     decimals: dict[str, set[tuple[str, str]]] = {}
     whole = set()
     for stem in stems:
-        match, last = _DECIMAL.search(stem), LAST_NUMBER.search(stem)
+        match, last = _DECIMAL.search(stem), _LAST_NUMBER.search(stem)
         if match:
             decimals.setdefault(stem[: match.start()], set()).add((match[1], match[2]))
         if last and last.end() == len(stem):

@@ -59,17 +59,17 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
 
     Raises VolumeError for a file that is not a series.
     """
-    where = str(path)
+    location = str(path)
     try:
         atomic.check_regular(path)
         if Path(path).stat().st_size > _MAX_BYTES:
-            raise VolumeError(where, "it is too large for a series", "give a .pvd file")
+            raise VolumeError(location, "it is too large for a series", "give a .pvd file")
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise VolumeError(where, f"cannot be read ({error.strerror})", "check the path") from error
+        raise VolumeError(location, f"cannot be read ({error.strerror})", "check the path") from error
     except UnicodeDecodeError as error:
-        raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
-    entries = _of_json(where, text) if Path(path).suffix.lower() == ".series" else _of_xml(where, text)
+        raise VolumeError(location, f"not XML ({error})", "give a .pvd file") from error
+    entries = _of_json(location, text) if Path(path).suffix.lower() == ".series" else _of_xml(location, text)
     result = []
     for name, time, part in islice(entries, _MOST_ENTRIES + 1):
         try:
@@ -78,7 +78,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
             seconds = math.nan
         if not isinstance(name, str) or not name or "\0" in name or not math.isfinite(seconds):
             problem = f"it has an entry without a file or a time: {name!r}, {time!r}"
-            raise VolumeError(where, problem, "write it again")
+            raise VolumeError(location, problem, "write it again")
         # Programs on Windows write backslashes, which elsewhere are part of a name: use the name that exists.
         file = Path(path).parent / name
         if "\\" in name and not file.exists():
@@ -86,22 +86,22 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         result.append(Entry(seconds, file, part, time is not None))
     if len(result) > _MOST_ENTRIES:
         problem = f"it names more than {_MOST_ENTRIES} files"
-        raise VolumeError(where, problem, "split it, or give a pattern such as smoke_####.vdb")
+        raise VolumeError(location, problem, "split it, or give a pattern such as smoke_####.vdb")
     return sorted(result, key=lambda entry: entry.time)
 
 
-def _of_xml(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
+def _of_xml(location: str, text: str) -> Iterator[tuple[Any, Any, str]]:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise VolumeError(where, "it declares entities", "give a plain .pvd file")
+        raise VolumeError(location, "it declares entities", "give a plain .pvd file")
     series = _Series()
     parser = ElementTree.XMLParser(target=series)  # noqa: S314 - it declares no entities
     try:
         parser.feed(text)
         parser.close()
     except ElementTree.ParseError as error:
-        raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
+        raise VolumeError(location, f"not XML ({error})", "give a .pvd file") from error
     if series.root != ("VTKFile", "Collection"):
-        raise VolumeError(where, "it is not a series of files", "give a .pvd file")
+        raise VolumeError(location, "it is not a series of files", "give a .pvd file")
     yield from series.entries
 
 
@@ -128,12 +128,12 @@ class _Series:
         """Required by the parser; returns nothing."""
 
 
-def _of_json(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
+def _of_json(location: str, text: str) -> Iterator[tuple[Any, Any, str]]:
     try:
         document = json.loads(text)
         for entry in document["files"]:
             yield entry["name"], entry.get("time"), ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VolumeError(
-            where, f"it is not a series of files ({error})", "give a .series file of ParaView"
+            location, f"it is not a series of files ({error})", "give a .series file of ParaView"
         ) from error

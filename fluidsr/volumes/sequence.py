@@ -1,4 +1,4 @@
-"""Sequences of frames on disk: from the user's input to files in numeric order."""
+"""Sequences of frames on disk: from the user's input to files in numeric order, and the spacing of their times."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
 from fluidsr.errors import InputError
 from fluidsr.volumes import numbering, siblings, uni
-from fluidsr.volumes.frame_number import frame_number
+from fluidsr.volumes.io import time_of
+from fluidsr.volumes.numbering import frame_number
 from fluidsr.volumes.pvd import Entry, read_entries
 
 # In order of preference, if a folder holds one sequence in several formats.
@@ -21,6 +23,10 @@ SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", 
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
+
+_SHORTEST, _LONGEST = 1e-6, 1e3  # s; other spacings are not those of frames of smoke
+_EVEN = 1e-3  # of the spacing; in addition to the rounding of a float32 or of five printed digits
+_DIGITS = 1e-5  # of a time; that rounding
 
 
 @dataclass(frozen=True)
@@ -296,3 +302,33 @@ def _one_file_per_number(files: Sequence[FrameFile]) -> None:
         if other is not file:
             problem = f"frame {file.number + file.subframe:g} is also {other.path}"
             raise InputError(str(file.path), problem, "name one sequence at a time")
+
+
+def spacing_of(times: Sequence[float | None]) -> float | None:
+    """The even spacing (s) of ascending `times`.
+
+    None if they are not evenly spaced, fewer than two, or all whole numbers, which usually count steps.
+    """
+    known = [time for time in times if time is not None]
+    if len(known) < 2 or len(known) < len(times) or all(time == int(time) for time in known):
+        return None
+    steps = [b - a for a, b in pairwise(known)]
+    mean = (known[-1] - known[0]) / len(steps)
+    uneven = max(steps) - min(steps)
+    if not _SHORTEST <= mean <= _LONGEST or uneven > _EVEN * mean + _DIGITS * max(map(abs, known)):
+        return None
+    return float(f"{mean:.7g}")
+
+
+def stated_spacing(files: Sequence[Path]) -> float | None:
+    """`spacing_of` the times that `files` state; None if one cannot be read."""
+    try:
+        return spacing_of(_stated_times(tuple((file, file.stat().st_mtime_ns) for file in files)))
+    except (OSError, InputError):
+        return None  # a damaged frame is reported when it is read
+
+
+@lru_cache(maxsize=16)
+def _stated_times(files: tuple[tuple[Path, int], ...]) -> list[float | None]:
+    """The time of each file. The second value, the time of its last change, keeps the cache valid."""
+    return [time_of(file) for file, _ in files]

@@ -86,18 +86,18 @@ def read_frame(
     faces: bool = False,
 ) -> Taken:
     """Read a frame; see `fluidsr.volumes.read`."""
-    where = str(path)
+    location = str(path)
     files, headers = _grids(path)
     first_header = next(iter(headers.values()))
     if density_grid is None and first_header.element != "real":
         problem = "it holds whole numbers" if first_header.element == "int" else "it holds vectors"
         raise VolumeError(
-            where, f"{problem}, and no density", "give the density's file; this one is read from beside it"
+            location, f"{problem}, and no density", "give the density's file; this one is read from beside it"
         )
     scalars = [name for name, header in headers.items() if header.element == "real"]
     triples = [name for name, header in headers.items() if header.element == "vec3"]
     chosen = grid_names.choose(
-        where, scalars, triples, density=density_grid, velocity=velocity_grid, fields=fields
+        location, scalars, triples, density=density_grid, velocity=velocity_grid, fields=fields
     )
     reference = headers[chosen.density]
     fitting, notes = _fitting(chosen, headers)
@@ -107,7 +107,7 @@ def read_frame(
             raise VolumeError(str(files[name]), problem, "resample it to the density's grid")
     x, y, z = reference.shape
     components = 1 + len(fitting.others) + 3 * (bool(chosen.velocity) + len(fitting.vectors))
-    memory.check(where, x * y * z * 4 * components, max_bytes)
+    memory.check(location, x * y * z * 4 * components, max_bytes)
     arrays = _arrays(fitting, files, max_bytes, faces)
     recorded = _recorded(reference.text)
     flat = z == 1 and recorded.get("dim", 2 if min(x, y) > 1 else 3) == 2

@@ -64,15 +64,15 @@ def read_grid(path: str | os.PathLike[str], max_bytes: int | None = None) -> tup
 
     Raises VolumeError for a file that is missing, damaged or larger than `max_bytes` (None: `memory.limit`).
     """
-    where = str(path)
+    location = str(path)
     with _opened(path) as file:
-        header = _header(where, file)
+        header = _header(location, file)
         size = header.values * header.width // header.components
-        memory.check(where, size, max_bytes)
+        memory.check(location, size, max_bytes)
         data = file.read(size)
         if len(data) != size or file.read(1):
             raise VolumeError(
-                where, "damaged: its values do not fill its grid", "write or copy the file again"
+                location, "damaged: its values do not fill its grid", "write or copy the file again"
             )
     kind = "<i4" if header.element == "int" else f"<f{header.width // header.components}"
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite
@@ -119,26 +119,26 @@ class _opened:
             ) from error
 
 
-def _header(where: str, file: BinaryIO) -> Header:
+def _header(location: str, file: BinaryIO) -> Header:
     tag = file.read(4)
     if tag in (b"MNT1", b"DDF2", b"M4T2", b"M4T3"):
         raise VolumeError(
-            where,
+            location,
             f"its format {tag.decode()} is not supported",
             "write it with Mantaflow of 2014 or later, in 3-D",
         )
     if tag not in _HEADERS:
-        raise VolumeError(where, "it is not a .uni file", "give a grid that Mantaflow wrote")
+        raise VolumeError(location, "it is not a .uni file", "give a grid that Mantaflow wrote")
     layout = _HEADERS[tag]
     data = file.read(layout.size)
     if len(data) < layout.size:
-        raise VolumeError(where, "damaged: it ends within its header", "write or copy the file again")
+        raise VolumeError(location, "damaged: it ends within its header", "write or copy the file again")
     x, y, z, kind, element, width, text, *rest = layout.unpack(data)
     if len(rest) == 2 and rest[0] > 1:
-        raise VolumeError(where, f"its grid has four dimensions ({rest[0]} deep)", "write 3-D grids")
+        raise VolumeError(location, f"its grid has four dimensions ({rest[0]} deep)", "write 3-D grids")
     sizes = {0: (4,), 1: (4, 8), 2: (12, 24)}.get(element, ())
     if min(x, y, z) < 1 or max(x, y, z) > 1 << 20 or width not in sizes:
         problem = f"{x} x {y} x {z} elements of kind {element}, {width} bytes each"
-        raise VolumeError(where, f"damaged: {problem}", "write or copy the file again")
+        raise VolumeError(location, f"damaged: {problem}", "write or copy the file again")
     words = text.split(b"\0", 1)[0].decode("ascii", "replace")
     return Header((x, y, z), kind, _ELEMENTS[element], width, words)

@@ -365,7 +365,7 @@ def cells_of(extent: tuple[int, ...], section: str) -> int:
 
 
 def assembled(
-    where: str,
+    location: str,
     extent: tuple[int, ...],
     array: DataArray,
     pieces: Iterable[tuple[tuple[int, ...], np.ndarray]],
@@ -373,7 +373,7 @@ def assembled(
     """The values of `array` for the whole `extent`, flat, x fastest, from `pieces` of `(extent, values)`.
 
     Args:
-        where: the file, for messages.
+        location: the file, for messages.
         extent: indices of the first and last point along x, y, z.
         array: the array.
         pieces: extent and values of each piece.
@@ -394,7 +394,7 @@ def assembled(
         covered[window] = True
     if whole is None or not covered.all():
         raise VolumeError(
-            where,
+            location,
             f"the pieces of {array.name!r} do not cover the whole image",
             "write or copy the file again",
         )
@@ -428,7 +428,7 @@ def numbers(text: str, kind: type, count: int) -> Any:
     return values if len(values) == count else None
 
 
-def even(where: str, coordinates: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def even(location: str, coordinates: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The first coordinate along each axis, and the spacings along each axis.
 
     Spacings that differ by no more than the last digits of a float32 are made equal. Raises VolumeError if the
@@ -438,13 +438,13 @@ def even(where: str, coordinates: Sequence[np.ndarray]) -> tuple[tuple[float, ..
     for given in coordinates:
         values = given.astype(np.float64)
         if not np.isfinite(values).all():
-            raise VolumeError(where, "its coordinates are not finite", "write or copy the file again")
+            raise VolumeError(location, "its coordinates are not finite", "write or copy the file again")
         count, digits = len(values) - 1, 4e-7 * np.abs(values).max()
         step = (values[-1] - values[0]) / count if count else 1.0
         wrong = np.abs(values - (values[0] + step * np.arange(count + 1))).max()
         if not step > 0 or wrong > 1e-3 * step + digits:
             raise VolumeError(
-                where,
+                location,
                 "its coordinates are uneven or descending",
                 "resample it to an image of even cells",
             )

@@ -117,8 +117,8 @@ def frame_of(
     values |= {field: channels(name) for field, name in chosen.vectors.items()}
     for name in (*chosen.velocity, *chosen.others.values(), *chosen.vectors.values()):
         if fields_read[name].array.section != section:
-            where = "points" if section == "PointData" else "cells"
-            notes.append(f"{name!r} is averaged to the {where}, where the density is")
+            positions = "points" if section == "PointData" else "cells"
+            notes.append(f"{name!r} is averaged to the {positions}, where the density is")
     whole = {field: name for field, name in chosen.others.items() if "Int" in fields_read[name].array.type}
     frame, layer = _frame(image, values, section)
     return Taken(

@@ -91,8 +91,8 @@ def write_series(
         try:
             return make_image(frame, names, half=half, threshold=threshold, whole=whole)
         except InputError as error:
-            where = f"frame at {times[step]:g} s: {error.where}"
-            raise type(error)(where, error.what, error.remedy) from None
+            location = f"frame at {times[step]:g} s: {error.where}"
+            raise type(error)(location, error.what, error.remedy) from None
 
     source = _source(times, image, place)
     writer = vtkHDFWriter()

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from fluidsr.evaluation import (
     Report,
     baselines,
     evaluate,
+    lpips_distance,
     pairs_of,
-    perceptual,
     rendered,
     report_files,
     write,
@@ -337,13 +338,14 @@ def test_optical_flow_finds_a_shift_and_none_where_nothing_moves() -> None:
 def test_lpips_is_measured_only_where_it_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
-    assert perceptual.lpips_distance() == (None, "the package lpips is not installed")
-    monkeypatch.setattr(perceptual, "find_spec", lambda name: name)
+    module = import_module("fluidsr.evaluation.rendered")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert lpips_distance() == (None, "the package lpips is not installed")
+    monkeypatch.setattr(module, "find_spec", lambda name: name)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    found, missing = perceptual.lpips_distance()
-    assert found is None and "alexnet" in missing and str(tmp_path) in missing
+    distance, missing = lpips_distance()
+    assert distance is None and "alexnet" in missing and str(tmp_path) in missing
 
 
 class Peak(Metric):

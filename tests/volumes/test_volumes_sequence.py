@@ -7,7 +7,7 @@ import pytest
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.volumes import read_pvd, write_pvd
-from fluidsr.volumes.frame_number import frame_number
+from fluidsr.volumes.numbering import frame_number
 from fluidsr.volumes.sequence import expand, series_name
 
 

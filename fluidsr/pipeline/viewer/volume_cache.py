@@ -55,18 +55,20 @@ class Volume:
         }
 
 
-def volume_of(frame: Frame, edge: int, where: str = "density") -> Volume:
+def volume_of(frame: Frame, edge: int, location: str = "density") -> Volume:
     """Downsample the density of `frame` to at most `edge` cells along each axis (in 2-D `PLANE * edge`).
 
     Cells are averaged over the smallest cubes that suffice; a cube that extends beyond the last cell averages the cells
     that it contains. The square root assigns more of the 256 values to thin smoke. Negative density counts as zero.
-    Raises InputError, at the location `where`, for a density that is not finite.
+    Raises InputError, at the location `location`, for a density that is not finite.
     """
     density = torch.as_tensor(frame.density, dtype=torch.float32, device="cpu")
     if not bool(torch.isfinite(density).all()):
-        raise InputError(where, "has values that are not finite", "view a frame from before the run diverged")
-    most = edge if frame.dim == 3 else PLANE * edge
-    factor = -(-max(frame.shape) // most)
+        raise InputError(
+            location, "has values that are not finite", "view a frame from before the run diverged"
+        )
+    longest = edge if frame.dim == 3 else PLANE * edge
+    factor = -(-max(frame.shape) // longest)
     pool = F.avg_pool3d if frame.dim == 3 else F.avg_pool2d
     small = pool(density.clamp(min=0.0)[None, None], factor, ceil_mode=True)[0, 0]
     scale = float(small.max())

@@ -146,7 +146,7 @@ def read(
     from fluidsr.pipeline import frame_reading
     from fluidsr.pipeline.frame_sequence import FrameRef
     from fluidsr.pipeline.read_options import ReadOptions
-    from fluidsr.volumes.frame_number import frame_number
+    from fluidsr.volumes.numbering import frame_number
 
     item = FrameRef(frame_number(path) or 0, Path(path))
     read_options = ReadOptions(density_grid, velocity_grid)
@@ -292,7 +292,7 @@ def parse(request: Request) -> dict[str, Any]:
 def problem_of(
     error: ValidationError,
     request: Any,
-    where: str = "",
+    location: str = "",
     known: Iterable[str] = ("id", "request", "arguments"),
 ) -> InputError:
     """The first problem in a pydantic error, as an InputError.
@@ -300,7 +300,7 @@ def problem_of(
     Args:
         error: what pydantic raised.
         request: the object that was validated.
-        where: prefix of the location.
+        location: prefix of the place in the object.
         known: the allowed keys of the object, from which a misspelled key is corrected.
     """
     errors = error.errors(include_url=False, include_context=False)
@@ -317,7 +317,7 @@ def problem_of(
         remedy = f"did you mean '{close[0]}'?" if close else remedy
     elif first["type"] == "model_type":
         problem = "is not an object"
-    return InputError(f"{where}{place}", problem, remedy)
+    return InputError(f"{location}{place}", problem, remedy)
 
 
 def _keys(request: Any, place: Sequence[int | str]) -> Iterator[str]:

@@ -84,7 +84,7 @@ def sample_density(a: ti.template(), p, nx, ny, nz, wraps, opened):
     i0, i1, x0, x1 = pair(p[0] - 0.5, nx, wraps & 1, opened & 1, opened & 2)
     j0, j1, y0, y1 = pair(p[1] - 0.5, ny, wraps & 2, opened & 4, opened & 8)
     k0, k1, z0, z1 = pair(p[2] - 0.5, nz, wraps & 4, opened & 16, opened & 32)
-    value, least, most = 0.0, 1e30, -1e30
+    value, least, greatest = 0.0, 1e30, -1e30
     for corner in ti.static(range(8)):
         i, x = (i1, x1) if corner & 4 else (i0, x0)
         j, y = (j1, y1) if corner & 2 else (j0, y0)
@@ -92,10 +92,10 @@ def sample_density(a: ti.template(), p, nx, ny, nz, wraps, opened):
         corner_value = a[(i * ny + j) * nz + k]
         value += x * y * z * corner_value
         least = ti.min(least, corner_value)
-        most = ti.max(most, corner_value)
+        greatest = ti.max(greatest, corner_value)
     if x0 + x1 < 1.0 or y0 + y1 < 1.0 or z0 + z1 < 1.0:
         least = ti.min(least, 0.0)
-    return ti.Vector([value, least, most])
+    return ti.Vector([value, least, greatest])
 
 
 @kernel
@@ -271,18 +271,18 @@ def flow(
 
 
 @ti.func
-def limited(v, most):
-    """`v` with components clamped to `most`, so that no cell is read in which nothing was computed."""
-    return ti.min(ti.max(v, -most), most)
+def limited(v, greatest):
+    """`v` with components clamped to `greatest`, so that no cell is read in which nothing was computed."""
+    return ti.min(ti.max(v, -greatest), greatest)
 
 
 @kernel
 def move_back(
-    phi: F32, need: U8, fine: F32, hat: F32, least: F32, most: F32,
+    phi: F32, need: U8, fine: F32, hat: F32, least: F32, greatest: F32,
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
     wraps: int, opened: int, seconds: ti.f32, reach: ti.f32,
 ):  # fmt: skip
-    """hat = phi advected by `seconds`, traced by the midpoint rule; least, most: the bounds of the values used.
+    """hat = phi advected by `seconds`, traced by the midpoint rule; least, greatest: the bounds of the values used.
 
     `reach`: the greatest distance in fine cells.
     """
@@ -299,7 +299,7 @@ def move_back(
                 s = sample_density(phi, x - back, mx, my, mz, wraps, opened)
                 hat[q] = s[0]
                 least[q] = s[1]
-                most[q] = s[2]
+                greatest[q] = s[2]
 
 
 @ti.func
@@ -310,14 +310,14 @@ def leaves(x, n, low, high):
 
 @kernel
 def correct(
-    phi: F32, need: U8, fine: F32, hat: F32, least: F32, most: F32,
+    phi: F32, need: U8, fine: F32, hat: F32, least: F32, greatest: F32,
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
     wraps: int, opened: int, seconds: ti.f32, reach: ti.f32, maccormack: int, decay: ti.f32, nothing: ti.f32,
 ):  # fmt: skip
     """Replace phi by the corrected result of `move_back` (Selle et al. 2008).
 
-    phi = decay * clamp(hat + (phi - hat advected back) / 2, least, most), or decay * hat without `maccormack` and where
-    the flow leaves through an open side. Values of at most `nothing` become zero.
+    phi = decay * clamp(hat + (phi - hat advected back) / 2, least, greatest), or decay * hat without `maccormack` and
+    where the flow leaves through an open side. Values of at most `nothing` become zero.
     """
     mx, my, mz = nx * f, ny * f, nz * fz
     for row in range((x1 - x0) * (y1 - y0)):
@@ -337,6 +337,6 @@ def correct(
                         or leaves(to[2], mz, opened & 16, opened & 32)
                     ):
                         again = sample_density(hat, to, mx, my, mz, wraps, opened)[0]
-                        value = ti.min(ti.max(value + 0.5 * (phi[q] - again), least[q]), most[q])
+                        value = ti.min(ti.max(value + 0.5 * (phi[q] - again), least[q]), greatest[q])
                 value *= decay
                 phi[q] = value if value > nothing else 0.0

@@ -19,9 +19,9 @@ class Cursor:
     file in messages. Raises VolumeError if the data ends too soon or a length is absurd.
     """
 
-    def __init__(self, data: Data, where: str, position: int = 0, end: int | None = None) -> None:
+    def __init__(self, data: Data, location: str, position: int = 0, end: int | None = None) -> None:
         self.data = data
-        self.where = where
+        self.where = location
         self.position = position
         self.end = len(data) if end is None else end
 

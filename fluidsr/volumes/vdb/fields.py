@@ -376,8 +376,8 @@ def _unfit(grid: Grid, density: str | None) -> str | None:
 
 
 def _is_beyond_float32(grid: Grid) -> bool:
-    least, most = value_range(grid)
-    return least is not None and most is not None and max(-least[0], most[0]) > _MOST_WHOLE
+    least, greatest = value_range(grid)
+    return least is not None and greatest is not None and max(-least[0], greatest[0]) > _MOST_WHOLE
 
 
 def _number(grids: dict[str, list[Grid]], requested: str | None) -> None:
@@ -462,12 +462,12 @@ def _placed(
             "store it cell-centered, or without turns",
         )
     same = abs(size - size0) <= 1e-4 * size0
-    where = (
+    difference = (
         f"lies {tuple(exact.round(3).tolist())} voxels beside those of {reference.name!r}"
         if same
         else f"has voxels of {size:g} m, {reference.name!r} of {size0:g} m"
     )
-    notes.append(f"{grid.name!r} {where}: it is resampled")
+    notes.append(f"{grid.name!r} {difference}: it is resampled")
     first = (np.array(translation0) - translation) / size
     x, y, z = (float(value) for value in first)
     return Resampled(grid, axes, size0 / size, (x, y, z), "own" if faces == "own" else None, sparse)

@@ -234,8 +234,8 @@ class Grid:
 
     def _box(self, low: Index, high: Index, channels: int, dtype: np.dtype[Any], itemsize: int) -> np.ndarray:
         """An uninitialized array for the box, if it may be that large."""
-        where = f"{self.where}: grid {self.name!r}"
-        memory.check(where, tree.window_bytes(low, high, itemsize), self._source.max_bytes)
+        location = f"{self.where}: grid {self.name!r}"
+        memory.check(location, tree.window_bytes(low, high, itemsize), self._source.max_bytes)
         return np.empty((channels, *(max(b - a, 0) for a, b in zip(low, high, strict=True))), dtype)
 
     def _touched(self, low: Index, high: Index) -> np.ndarray:

@@ -80,17 +80,17 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
     missing or damaged file and for an unsupported version.
     """
     path = Path(path)
-    where = str(path)
+    location = str(path)
     data = _map(path)
     if not len(data):
-        raise VolumeError(where, "it is empty (0 bytes)", "write or copy the file again")
+        raise VolumeError(location, "it is empty (0 bytes)", "write or copy the file again")
     if data[:8] != MAGIC.to_bytes(8, "little"):
-        raise VolumeError(where, "it is not an OpenVDB file", "give a .vdb file")
-    cursor = Cursor(data, where, 8)
+        raise VolumeError(location, "it is not an OpenVDB file", "give a .vdb file")
+    cursor = Cursor(data, location, 8)
     version, major, minor, has_offsets = cursor.unpack("IIIB")
     if not OLDEST <= version <= NEWEST:
         raise VolumeError(
-            where, f"file version {version} is not supported", "save it again with OpenVDB 3 or newer"
+            location, f"file version {version} is not supported", "save it again with OpenVDB 3 or newer"
         )
     flags = None if version >= _FIRST_WITH_OWN_FLAGS else compression.ZIP * bool(cursor.one("B"))
     cursor.skip(36)  # UUID
@@ -99,7 +99,7 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
     if not 0 <= count <= _MAX_GRIDS:
         cursor.fail(f"{count} grids")
     grids = [_read_grid(cursor, version, flags, bool(has_offsets), max_bytes) for _ in range(count)]
-    whole = tuple(_with_trees(where, grids))
+    whole = tuple(_with_trees(location, grids))
     return VdbFile(path, version, f"{major}.{minor}", len(data), metadata, whole, data)
 
 
@@ -163,7 +163,7 @@ def _read_grid(
     return dataclasses.replace(grid, size=cursor.position - start)
 
 
-def _with_trees(where: str, grids: list[Grid]) -> Iterator[Grid]:
+def _with_trees(location: str, grids: list[Grid]) -> Iterator[Grid]:
     """The grids; instances get the trees of their parents."""
     parents: dict[tuple[str, str], Grid] = {}
     for grid in grids:
@@ -177,7 +177,7 @@ def _with_trees(where: str, grids: list[Grid]) -> Iterator[Grid]:
         parent = parents.get((grid.parent, grid.type))
         if parent is None:
             problem = f"grid {grid.name!r} shares the tree of {grid.parent!r}, which is not there"
-            raise VolumeError(where, problem, "write it again")
+            raise VolumeError(location, problem, "write it again")
         yield dataclasses.replace(grid, flags=parent.flags, _source=parent._source)
 
 

@@ -14,7 +14,7 @@ from fluidsr import atomic
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import QUARTER_TURNS
 from fluidsr.volumes import grid_names
-from fluidsr.volumes.frame_number import frame_number
+from fluidsr.volumes.numbering import frame_number
 from fluidsr.volumes.quantize import POSITIONS
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.stream_boxes import as_3d, checked_box

@@ -58,11 +58,11 @@ class Windows:
         for name, grid in self.layout.grids.items():
             if name == "velocity":
                 continue
-            least, most = value_range(grid)
+            least, greatest = value_range(grid)
             zero = (0.0,) * grid.value_type.channels
             ranges[name] = (
                 tuple(min(value, 0.0) for value in least or zero),
-                tuple(max(value, 0.0) for value in most or zero),
+                tuple(max(value, 0.0) for value in greatest or zero),
             )
         return ranges
 
@@ -171,11 +171,11 @@ def _placed(part: Part) -> Sequence[Placed]:
 def _touched(low: np.ndarray, high: np.ndarray, edge: int) -> set[tuple[int, ...]]:
     """The blocks of `edge` cells that boxes from `low` to `high` (exclusive) touch."""
     first, last = low // edge, (high - 1) // edge
-    most = int((last - first).max(initial=0)) + 1
-    if most > NODE:
+    count = int((last - first).max(initial=0)) + 1
+    if count > NODE:
         raise InputError("blocks", "a tile covers too many blocks", "read the file as a whole")
     touched: set[tuple[int, ...]] = set()
-    for offset in itertools.product(range(most), repeat=3):
+    for offset in itertools.product(range(count), repeat=3):
         at = np.unique(np.minimum(first + offset, last), axis=0)
         touched |= set(map(tuple, at.tolist()))
     return touched

@@ -180,11 +180,11 @@ def _of_dense(grid: DenseGrid) -> Tree:
 
 
 def _of_sparse(grid: SparseGrid) -> Tree:
-    where = f"grid {grid.name!r}"
+    location = f"grid {grid.name!r}"
     kind = value_type(f"Tree_{grid.type}_5_4_3" + "_HalfFloat" * grid.half)
     if kind is None or (grid.half and kind.dtype.kind != "f"):
         raise InputError(
-            where, f"the type {grid.type!r} is not known", "give one of OpenVDB's names, float or vec3s"
+            location, f"the type {grid.type!r} is not known", "give one of OpenVDB's names, float or vec3s"
         )
     origins = np.asarray(grid.origins, np.int64).reshape(-1, 3)
     n = len(origins)
@@ -193,15 +193,15 @@ def _of_sparse(grid: SparseGrid) -> Tree:
         packed = np.packbits(np.asarray(grid.masks, bool).reshape(n, LEAF**3), axis=1, bitorder="little")
         background = np.broadcast_to(np.asarray(grid.background, kind.memory), (kind.channels,)).copy()
     except ValueError as error:
-        raise InputError(where, f"its arrays do not fit {n} leaves", "give [n, 8, 8, 8]") from error
-    tiles = _checked(where, grid.tiles, kind)
-    _check_places(where, origins, tiles)
+        raise InputError(location, f"its arrays do not fit {n} leaves", "give [n, 8, 8, 8]") from error
+    tiles = _checked(location, grid.tiles, kind)
+    _check_places(location, origins, tiles)
     store = LeafStore(kind, compression.codec(grid.compression), background)
     store.add_whole(origins, packed, values)
     return Tree(grid.name, store, tiles, grid.transform, grid.metadata)
 
 
-def _checked(where: str, tiles: Tiles | None, kind: ValueType) -> Tiles:
+def _checked(location: str, tiles: Tiles | None, kind: ValueType) -> Tiles:
     if tiles is None:
         return Tiles(
             np.empty((0, 3), np.int64),
@@ -218,10 +218,10 @@ def _checked(where: str, tiles: Tiles | None, kind: ValueType) -> Tiles:
             np.asarray(tiles.active, bool).reshape(n),
         )
     except ValueError as error:
-        raise InputError(where, f"its arrays do not fit {n} tiles", "give one row per tile") from error
+        raise InputError(location, f"its arrays do not fit {n} tiles", "give one row per tile") from error
 
 
-def _check_places(where: str, origins: np.ndarray, tiles: Tiles) -> None:
+def _check_places(location: str, origins: np.ndarray, tiles: Tiles) -> None:
     """Raise InputError unless all leaves and tiles lie on multiples of their edges, within 32-bit indices, without
     overlap.
     """
@@ -229,19 +229,19 @@ def _check_places(where: str, origins: np.ndarray, tiles: Tiles) -> None:
     places = np.concatenate([origins, tiles.origins])
     if not np.isin(edges, (LEAF, NODE, BRANCH)).all() or (places % edges[:, None]).any():
         raise InputError(
-            where, "a leaf or tile is not at a multiple of its edge", "use edges of 8, 128, 4096"
+            location, "a leaf or tile is not at a multiple of its edge", "use edges of 8, 128, 4096"
         )
     if (np.abs(places) > REACH).any():
-        raise InputError(where, "a leaf or tile is far away", "stay within 32-bit indices")
+        raise InputError(location, "a leaf or tile is far away", "stay within 32-bit indices")
     taken: set[tuple[int, ...]] = set()
     for edge in (BRANCH, NODE, LEAF):
         here = places[edges == edge]
         for parent in (BRANCH, NODE):
             if parent > edge and taken & {(parent, *row) for row in (here // parent).tolist()}:
-                raise InputError(where, "a leaf or tile lies in another tile", "give each voxel once")
+                raise InputError(location, "a leaf or tile lies in another tile", "give each voxel once")
         keys = {(edge, *row) for row in (here // edge).tolist()}
         if len(keys) != len(here):
-            raise InputError(where, "two leaves or tiles are at the same place", "give each voxel once")
+            raise InputError(location, "two leaves or tiles are at the same place", "give each voxel once")
         taken |= keys
 
 
