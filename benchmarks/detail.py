@@ -4,22 +4,27 @@
     python benchmarks/detail.py MODEL ... --data STORE --pairs 12        held-out pairs too, beside the truth
     python benchmarks/detail.py smoke3d-x4 --volumes a.vdb b.vdb         any volumes
     python benchmarks/detail.py smoke3d-x4 -o pictures                   and a strip of pictures of each
+    python benchmarks/detail.py MODEL ... --card                         and write it into the cards of the models
 
-For each model, kind of frames and scale: the energy between 1/8 and 1/4 and between 1/4 and 1/2 cycles per voxel
-(what coarse cells of a x4 model cannot hold), and of both together, each over that at scale 1; of pairs the last
-over the truth's, too, and PSNR. Then the share of the smoke that is faster than the model was trained on, how far
-the answer is from that at scale 1 (root mean square over the density's), and in how many frames the energy of both
-octaves grows from each scale to the next.
+For each model, kind of frames and scale: the energy between 1/8 and 1/4 and between 1/4 and 1/2 cycles per voxel,
+and of all waves that the coarse cells cannot hold (of a 4x model those above 1/8), each over that at scale 1; of pairs
+the last over the truth's, too, and PSNR. Then the share of the smoke that is faster than the model was trained on, how
+far the answer is from that at scale 1 (root mean square over the density's), and in how many frames the last energy
+grows from each scale to the next.
+
+`--card` writes the last energies of the frames of the scene into the cards, where `fluidsr models show` prints them.
+The weights stay.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from quality import rewrite_card
 
 import fluidsr
 from fluidsr import dataset, metrics, upscaling, volumes
@@ -27,14 +32,19 @@ from fluidsr.frame import Frame
 
 SCALES = (0.0, 0.5, 1.0, 2.0)
 OCTAVES = ((1 / 8, 1 / 4), (1 / 4, 1 / 2))
+# The frames of docs/results/upsampling.md, by dimension: cells along the first axis, and numbers.
+CELLS = {2: 60, 3: 20}
+SCENES = {2: "plume2d", 3: "plume"}
+AT = {2: (20, 40, 60, 80), 3: (24, 40)}
 
 
 @dataclass
 class Answers:
-    """What one frame became at each scale: energies `[scales, 2]`, distances and PSNRs `[scales]`."""
+    """What one frame became at each scale: energies `[scales, 3]`, distances and PSNRs `[scales]`."""
 
     coarse: Frame
     truth: np.ndarray | None
+    true_energy: float
     energies: np.ndarray
     fast: np.ndarray
     away: np.ndarray
@@ -46,23 +56,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", help="shipped names, or files")
     parser.add_argument("--scales", nargs="+", type=float, default=SCALES, help="1 is always among them")
-    parser.add_argument(
-        "--at", nargs="+", type=int, default=[24, 36, 48], help="frames of the scene; 0 is none"
-    )
+    parser.add_argument("--at", nargs="+", type=int, help="frames of the scene; 0 is none")
+    parser.add_argument("--cells", type=int, help="of the scene, along the first axis")
     parser.add_argument("--data", nargs="+", type=Path, default=[], help="stores of pairs")
     parser.add_argument("--split", default="test")
     parser.add_argument("--pairs", type=int, default=12, help="from each store, evenly")
     parser.add_argument("--volumes", nargs="+", type=Path, default=[])
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--card", action="store_true", help="write the energies into the models' cards")
     parser.add_argument("-o", "--output", type=Path, help="a folder for the strips")
     options = parser.parse_args()
+    if options.card and (options.at or options.cells or tuple(options.scales) != SCALES):
+        parser.error("--card has its own frames and scales: leave out --at, --cells and --scales")
 
     scales = sorted({*options.scales, 1.0})
     for name in options.models:
         model = upscaling.load(name, device=options.device)
         for kind, frames in sources(model, options).items():
             answers = [answer(model, coarse, truth, scales) for coarse, truth in frames]
-            print_table(f"{model.card.name}, {kind}", answers, scales)
+            relative = print_table(f"{model.card.name}, {kind}", answers, scales)
+            if options.card and kind in SCENES.values():
+                rewrite_card(name, velocity_scale_effect=relative)
             if options.output:
                 options.output.mkdir(parents=True, exist_ok=True)
                 draw(options.output / f"detail {model.card.name} {kind}.png", answers[-1], scales)
@@ -73,8 +87,9 @@ def sources(
 ) -> dict[str, Iterator[tuple[Frame, np.ndarray | None]]]:
     """Frames of each kind that fit the model, each with the true fine density where there is one."""
     dim, found = model.card.dim, {}
-    if options.at != [0]:
-        found["the scene plume" + ("2d" if dim == 2 else "")] = scene_frames(dim, options.at)
+    at = options.at or AT[dim]
+    if max(at) > 0:
+        found[SCENES[dim]] = scene_frames(SCENES[dim], options.cells or CELLS[dim], at)
     for path in options.data:
         if (store := dataset.Store.open(path)).dim == dim:
             found[f"pairs of {path.name}"] = pairs(store, options.split, options.pairs)
@@ -83,9 +98,12 @@ def sources(
     return found
 
 
-def scene_frames(dim: int, at: list[int]) -> Iterator[tuple[Frame, None]]:
-    scene = "plume" if dim == 3 else "plume2d"
-    for number, frame in enumerate(fluidsr.simulate(scene, frames=max(at), model="none"), start=1):
+def scene_frames(scene: str, cells: int, at: Sequence[int]) -> Iterator[tuple[Frame, None]]:
+    """Frames of a scene that is 1.28 m wide and 1.92 m high, without detail."""
+    resolution = [cells, cells * 3 // 2, cells][: 2 if scene == "plume2d" else 3]
+    size = [f"domain.resolution={resolution}", f"domain.cell_size={1.28 / cells}"]
+    run = fluidsr.simulate(scene, frames=max(at), model="none", overrides=size)
+    for number, frame in enumerate(run, start=1):
         if number in at:
             yield frame.numpy(), None
 
@@ -104,12 +122,14 @@ def answer(
     plain = fine[scales.index(1.0)]
     rms = float(np.sqrt(np.mean(plain**2))) or 1.0
     most = max(abs(bound) for bound in model.card.velocity_range)
+    lowest = 1 / (2 * model.card.factor)  # cycles per voxel that coarse cells can hold
     smoke = np.asarray(coarse.density) > 1e-3
     speed = np.abs(np.asarray(coarse.velocity_in_cells())).max(axis=0)[smoke]
     return Answers(
         coarse,
         truth,
-        np.array([energies(density) for density in fine]),
+        np.nan if truth is None else energies(truth, lowest)[-1],
+        np.array([energies(density, lowest) for density in fine]),
         np.array([float((speed * scale > most).mean()) if speed.size else 0.0 for scale in scales]),
         np.array([float(np.sqrt(np.mean((density - plain) ** 2))) / rms for density in fine]),
         np.array([np.nan if truth is None else metrics.psnr(density, truth) for density in fine]),
@@ -117,35 +137,39 @@ def answer(
     )
 
 
-def energies(density: np.ndarray) -> tuple[float, ...]:
+def energies(density: np.ndarray, lowest: float) -> tuple[float, ...]:
+    """The energy in each octave, and above `lowest` cycles per voxel."""
     frequencies, energy = metrics.spectrum(density)
-    return tuple(float(energy[(frequencies >= a) & (frequencies < b)].sum()) for a, b in OCTAVES)
+    bands = (*OCTAVES, (lowest, OCTAVES[-1][1]))
+    return tuple(float(energy[(frequencies >= a) & (frequencies < b)].sum()) for a, b in bands)
 
 
-def print_table(title: str, answers: list[Answers], scales: list[float]) -> None:
+def print_table(title: str, answers: list[Answers], scales: list[float]) -> dict[float, float]:
+    """Print the table. Returns the median energy that is not the coarse cells' at each other scale, over that at 1."""
     one = scales.index(1.0)
-    found = np.stack([a.energies for a in answers])  # [frames, scales, octaves]
-    both = found.sum(axis=2)
-    relative = np.concatenate(
-        [found / found[:, one : one + 1], (both / both[:, one : one + 1])[..., None]], 2
-    )
-    truth = np.array([np.nan if a.truth is None else sum(energies(a.truth)) for a in answers])
+    found = np.stack([a.energies for a in answers])  # [frames, scales, bands]
+    relative, detail = found / found[:, one : one + 1], found[..., -1]
+    truth = np.array([a.true_energy for a in answers])
     print(f"\n{title}: {len(answers)} frames, medians")
     print(
-        "| scale | 1/8 to 1/4 | 1/4 to 1/2 | both | both, of the truth | PSNR | too fast | away from scale 1 |"
+        "| scale | 1/8 to 1/4 | 1/4 to 1/2 | all | all, of the truth | PSNR | too fast | away from scale 1 |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for i, scale in enumerate(scales):
         low, high, together = np.median(relative[:, i], axis=0)
-        of_truth, psnr = np.median(both[:, i] / truth), np.mean([a.psnr[i] for a in answers])
+        of_truth, psnr = np.median(detail[:, i] / truth), np.mean([a.psnr[i] for a in answers])
         share = "" if np.isnan(of_truth) else f"{of_truth:.3f}"
         decibels = "" if np.isnan(psnr) else f"{psnr:.2f} dB"
         fast, away = (np.mean([getattr(a, key)[i] for a in answers]) for key in ("fast", "away"))
         row = f"| {scale:g} | {low:.3f} | {high:.3f} | {together:.3f} | {share} | {decibels}"
         print(f"{row} | {fast:.1%} | {away:.3f} |")
-    grows = (np.diff(both, axis=1) > 0).mean(axis=0)
+    grows = (np.diff(detail, axis=1) > 0).mean(axis=0)
     steps = ", ".join(f"{a:g} to {b:g}: {g:.0%}" for a, b, g in zip(scales, scales[1:], grows, strict=False))
-    print(f"grows from {steps} of the frames; all the way in {(np.diff(both, axis=1) > 0).all(1).mean():.0%}")
+    print(
+        f"grows from {steps} of the frames; all the way in {(np.diff(detail, axis=1) > 0).all(1).mean():.0%}"
+    )
+    medians = np.median(relative[..., -1], axis=0)
+    return {scale: round(float(medians[i]), 3) for i, scale in enumerate(scales) if scale != 1}
 
 
 def section(density: np.ndarray, of: np.ndarray) -> np.ndarray:

@@ -199,6 +199,25 @@ def test_nearer_to_a_simulation_than_a_blend_is() -> None:
     assert max(masses) < 0.01
 
 
+def test_nearer_than_a_blend_to_the_same_plume_simulated_at_twice_the_frame_rate() -> None:
+    """The frames of even number, retimed from 8 to 16 frames a second, beside those of odd number."""
+    overrides = ["domain.resolution=[32,48]", "domain.cell_size=0.04", "numerics.closure=none", "time.fps=16"]
+    run = fluidsr.simulate("plume2d", frames=31, model="none", device="cpu", overrides=overrides)
+    simulated = [frame.numpy() for frame in run][10:]
+    kept = simulated[::2]
+    retimed = list(fluidsr.retime(kept, input_frame_rate=8, frame_rate=16))
+    assert [frame.time for frame in retimed] == pytest.approx([frame.time for frame in simulated])
+    errors, blends, masses = [], [], []
+    for before, after, made, wanted in zip(kept, kept[1:], retimed[1::2], simulated[1::2], strict=False):
+        blend = (before.density + after.density) / 2
+        errors.append(float(np.abs(made.density - wanted.density).mean()))
+        blends.append(float(np.abs(blend - wanted.density).mean()))
+        masses.append(abs(float(made.density.sum() / wanted.density.sum()) - 1))
+    assert len(errors) == 10
+    assert np.mean(errors) < 0.7 * np.mean(blends), (np.mean(errors), np.mean(blends))
+    assert max(masses) < 0.015, masses
+
+
 def test_nearer_to_a_swirl_than_a_blend_is() -> None:
     """Smoke that two vortices wind up, followed exactly on a finer time step: frames left out are made again."""
     n, turn = 48, 0.35

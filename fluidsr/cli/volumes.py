@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     type=FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Factor on the velocity that the model sees. The effect depends on the model.",
+    help="Factor on the velocity that the model sees. Whether a higher one gives more or less detail depends on the "
+    "model: 'fluidsr models show NAME' says so.",
 )
 @click.option(
     "--passes",

@@ -37,6 +37,8 @@ class Card(BaseModel):
         typical_density: the range of typical densities (the density-weighted mean) of the smoke that the network reads
             unchanged. Thinner or denser smoke is scaled into it and the result is scaled back; None: never.
         strength: the factor on the change of a corrector in a coarse run.
+        velocity_scale_effect: detail at several velocity scales relative to that at scale 1: the energy of the density
+            in waves that the coarse cells cannot hold. Empty: not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -60,6 +62,7 @@ class Card(BaseModel):
     recipe: dict[str, Any] = {}
     steps: int = Field(default=0, ge=0)
     strength: float = Field(default=1.0, gt=0, le=2)
+    velocity_scale_effect: dict[float, float] = {}
     commit: str | None = None
     metrics: dict[str, dict[str, float]] = {}
     limits: tuple[str, ...] = ()
@@ -137,6 +140,7 @@ class Card(BaseModel):
             "Density seen in training": _range(self.density_range),
             "Scaled to typical densities of": _range(self.typical_density) if self.typical_density else None,
             "Velocity seen in training": f"{_range(self.velocity_range)} coarse cells per frame",
+            "Velocity scale": _velocity_scale_text(self.velocity_scale_effect),
             "SHA-256 of the weights": self.sha256,
             "Commit": self.commit or "unknown",
         }
@@ -160,3 +164,20 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 def _range(values: tuple[float, float]) -> str:
     return f"{values[0]:.3g} to {values[1]:.3g}"
+
+
+def _velocity_scale_text(effect: Mapping[float, float]) -> str | None:
+    """Whether a higher velocity scale gives more detail, with the measured values. None without any."""
+    if not effect:
+        return None
+    details = [detail for _, detail in sorted({**effect, 1.0: 1.0}.items())]
+    if all(abs(detail - 1) < 0.05 for detail in details):
+        direction = "hardly changes the detail"
+    elif details == sorted(details):
+        direction = "a higher one gives more detail"
+    elif details == sorted(details, reverse=True):
+        direction = "a higher one gives less detail"
+    else:
+        direction = "changes the detail in no constant direction"
+    values = ", ".join(f"{detail:.2f} at {scale:g}" for scale, detail in sorted(effect.items()))
+    return f"{direction}: {values}, relative to that at 1"

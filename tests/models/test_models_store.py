@@ -46,6 +46,24 @@ def rewrite(path, card_changes=None, tensor_changes=None):
     save_file({n: t for n, t in tensors.items() if t is not None}, path, metadata={"card": json.dumps(card)})
 
 
+@pytest.mark.parametrize(
+    ("effect", "words"),
+    [
+        ({0.0: 0.9, 2.0: 1.2}, "a higher one gives more detail: 0.90 at 0, 1.20 at 2, relative to that at 1"),
+        ({0.0: 1.3, 0.5: 1.1, 2.0: 0.7}, "a higher one gives less detail"),
+        ({0.0: 0.97, 2.0: 1.01}, "hardly changes the detail"),
+        ({0.0: 1.3, 2.0: 1.2}, "changes the detail in no constant direction"),
+    ],
+)
+def test_the_card_says_which_way_the_velocity_scale_turns(tmp_path, generator, effect, words):
+    path = tmp_path / "test.safetensors"
+    save(path, generator, card_of(generator, velocity_scale_effect=effect))
+    card = read_card(path)
+    assert card.velocity_scale_effect == effect
+    assert f"- **Velocity scale**: {words}" in card.to_markdown()
+    assert "Velocity scale" not in card_of(generator).to_markdown()
+
+
 def test_a_saved_model_comes_back_the_same(file, generator):
     model = load(file)
     x = torch.rand(1, 3, 9, 11)

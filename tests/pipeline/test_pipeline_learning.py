@@ -6,15 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from fluidsr import metrics, upscaling
 from fluidsr.cli import main
+from fluidsr.dataset import Store
+from fluidsr.models.resample import upsample
 from fluidsr.pipeline.validation import panels
 
 TINY = [
     "--set", "generator={width: 8, blocks: 1, rise_width: 4}", "--set", "patches={tile: 8, batch: 2, frames: 3}",
     "--set", "precision=float32", "--device", "cpu",
 ]  # fmt: skip
+FIGURES = (metrics.psnr, metrics.log_spectrum_error)
 
 
 def call(*arguments: str) -> int:
@@ -98,6 +103,34 @@ def test_training_goes_on_to_the_same_weights(data: str, trained: Path, tmp_path
     assert call(*common, "--steps", "6") == 0
     model = "smoke2d-x4.safetensors"
     assert (tmp_path / "run" / model).read_bytes() == (trained / model).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_three_hundred_steps_on_wavelet_pairs_beat_cubic_interpolation(tmp_path: Path) -> None:
+    """The commands of docs/results/dataset.md. On pairs of simulations that are held out."""
+    data, run = str(tmp_path / "wavelet.zarr"), tmp_path / "run"
+    size = ["--dim", "2", "--resolution", "32", "--simulations", "13", "--frames", "12"]
+    pairs = ["--pairs", "wavelet", "--strength", "2", "--device", "cpu", "-o", data]
+    assert call("generate-dataset", *size, *pairs) == 0
+    short = [
+        "--set", "generator={width: 16, blocks: 2, rise_width: 16}", "--set", "losses.temporal=0",
+        "--set", "patches={tile: 16, batch: 4, frames: 1}", "--set", "optimizer.average=0.98",
+        "--set", "optimizer.warmup_steps=20", "--set", "precision=float32", "--device", "cpu",
+    ]  # fmt: skip
+    command = ["train", "--data", data, "--recipe", "smoke2d-x4", "--steps", "300", *short]
+    assert call(*command, "-o", str(run)) == 0
+    model = upscaling.load(run, device="cpu")
+    rows = []
+    for simulation in Store.open(data).simulations("test"):
+        for index in range(0, simulation.frames, 3):
+            coarse, truth = simulation.coarse(index), simulation.fine_density(index).astype(np.float32)
+            cubic = upsample(torch.from_numpy(coarse.density[None, None]), 4)[0, 0].numpy()
+            generated = model.upsample(coarse, fields=()).density
+            rows.append([f(d, truth) for f in FIGURES for d in (cubic, generated)])
+    cubic_psnr, psnr, cubic_spectrum, spectrum = np.mean(rows, axis=0)
+    assert psnr > cubic_psnr + 0.5, (psnr, cubic_psnr)
+    assert spectrum < 0.6 * cubic_spectrum, (spectrum, cubic_spectrum)
 
 
 def test_a_model_is_judged_beside_its_baselines(
