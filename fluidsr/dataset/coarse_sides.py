@@ -185,6 +185,15 @@ class CoarseSide:
 
         return fine_state(self._simulation, index)
 
+    def is_reset(self, index: int) -> bool:
+        """Whether the coarse run was set to the fine state between the frame before and this one, so that the smoke
+        jumps."""
+        if self._pairs == "coupled":
+            return index > 1 and (index - 1) % PERIOD == 0
+        if self._pairs == "recorded" and self.attrs.get("pairs") == "coupled":
+            return (index + 1) % max(1, int(self.attrs.get("synchronised_every", 1))) == 0
+        return False
+
     def fine(self, index: int) -> Frame:
         """The recorded fine frame: density, and velocity if it was kept."""
         return self._simulation.fine(index, fields=("velocity",))

@@ -64,8 +64,10 @@ def evaluate(
     before: Pair | None = None
     for pair in pairs:
         consecutive = (
-            before is not None and (before.simulation, before.index + 1) == (pair.simulation, pair.index)
-        )  # fmt: skip
+            before is not None
+            and (before.simulation, before.index + 1) == (pair.simulation, pair.index)
+            and not pair.is_reset  # the coarse frames would jump
+        )
         fields = {REFERENCE: _fields(pair.fine)}
         for method in order:
             frame, seconds = made_of(pair, method, methods.get(method))

@@ -33,7 +33,9 @@ class Recording(Protocol):
     """The interface of simulations that can be evaluated, such as `dataset.Simulation` and `dataset.CoarseSide`.
 
     If the solids on the fine grid are known, it also has a method `fine_solid(index)`. If its coarse frames are of a
-    run of their own, and the fine simulation on coarse cells is known, it has a method `fine_state(index)`.
+    run of their own, and the fine simulation on coarse cells is known, it has a method `fine_state(index)`. If that run
+    is set to the fine state now and then, it has a method `is_reset(index)`: whether this happened between the
+    previous frame and this one.
     """
 
     name: str
@@ -53,7 +55,8 @@ class Pair:
 
     `past`: the coarse frames before it, the last one last. `made`: the runs by method, advanced to this frame.
     `fine_solid`: the solids on the fine grid, None if they are not known. `fine_state`: the fine simulation on coarse
-    cells, where the coarse frame is from a run of its own; else None.
+    cells, where the coarse frame is from a run of its own; else None. `is_reset`: whether that run was set to the
+    fine state between the previous frame and this one.
     """
 
     simulation: str
@@ -64,6 +67,7 @@ class Pair:
     made: Mapping[str, TimedRun] = field(default_factory=dict)
     fine_solid: Any = None
     fine_state: Frame | None = None
+    is_reset: bool = False
 
 
 class TimedRun:
@@ -116,6 +120,7 @@ def pairs_of(
         beginning = int(first * simulation.frames)
         solids = getattr(simulation, "fine_solid", lambda index: None)
         fine_state = getattr(simulation, "fine_state", lambda index: None)
+        is_reset = getattr(simulation, "is_reset", lambda index: False)
         for index in range(simulation.frames):
             evaluated = is_evaluated(index, beginning, stride)
             if evaluated or past or runs:
@@ -127,8 +132,10 @@ def pairs_of(
                     made[name].advance(coarse)
             if evaluated:
                 fine = simulation.fine(index)
-                state = fine_state(index)
-                yield Pair(simulation.name, index, coarse, fine, tuple(earlier), made, solids(index), state)
+                yield Pair(
+                    simulation.name, index, coarse, fine, tuple(earlier), made,
+                    fine_solid=solids(index), fine_state=fine_state(index), is_reset=is_reset(index),
+                )  # fmt: skip
             if past:
                 earlier.append(coarse)
 

@@ -66,6 +66,10 @@ def test_coarse_sides_are_made_anew(pairs: Store, monkeypatch: pytest.MonkeyPatc
     }
     assert away["free"][0] == away["coupled"][0] == 0 and away["free"][1] > 0
     assert away["coupled"][2] == away["free"][2] and 0 < away["coupled"][3] < away["free"][3]
+    # Frame 2 is the last of the first coupled run, frame 3 the first after the reset.
+    assert [kinds["coupled"].is_reset(index) for index in range(4)] == [False, False, False, True]
+    assert not any(kinds[kind].is_reset(3) for kind in ("recorded", "filtered", "free"))
+    assert kinds["free"].fine_state(3) is not None and kinds["filtered"].fine_state(3) is None
 
 
 def test_runs_know_their_solids_and_means_over_cells_do_not(tmp_path: Path) -> None:

@@ -282,6 +282,20 @@ def test_the_reference_of_a_free_run_changes_along_its_own_flow() -> None:
     assert figures["coherence"] == pytest.approx(1, abs=1e-3)
 
 
+class Reset(Recorded):
+    """A coarse run that is set to the fine state before its frame 1."""
+
+    def is_reset(self, index: int) -> bool:
+        return index == 1
+
+
+def test_no_change_is_measured_across_a_reset_of_the_coarse_run() -> None:
+    simulations = [Reset("cloud", frames=4)]
+    report = evaluate(_oracle(simulations), {}, pairs_of(simulations), kind="coupled")
+    changes = {r["frame"] for r in report.frames if r["method"] == "model" and "coherence" in r}
+    assert changes == {2, 3}
+
+
 def test_reports_on_several_kinds_of_pairs_are_one_document(report: Report, tmp_path: Path) -> None:
     simulations = [Recorded("cloud", frames=3)]
     free = evaluate(_oracle(simulations), baselines(FACTOR), pairs_of(simulations), name="good", kind="free")
