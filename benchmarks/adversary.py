@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from arms import renamed
 
 from fluidsr.atomic import replacing
 
@@ -54,11 +55,6 @@ def records(run: Path, group: str) -> list[Record]:
         for record in map(json.loads, lines)
         if record["group"] == group
     ]
-
-
-def renamed(name: str) -> str:
-    """The present name of a logged value: up to version 0.2, the losses of discriminators were called `critic_*`."""
-    return re.sub(r"^critic_", "discriminator_", name)
 
 
 def draw(training: list[Record], validation: list[Record], start: Record | None, picture: Path) -> None:

@@ -180,11 +180,11 @@ def losses(folder: Path) -> dict[str, dict[str, float]]:
     for record in late:
         for name, value in record.items():
             if not _NO_LOSS.match(name):
-                found.setdefault(_renamed(name), []).append(value)
+                found.setdefault(renamed(name), []).append(value)
     return {n: {"mean": statistics.fmean(v), "spread": statistics.pstdev(v)} for n, v in found.items()}
 
 
-def _renamed(name: str) -> str:
+def renamed(name: str) -> str:
     """The present name of a loss: up to version 0.2, the losses of discriminators were called `critic_*`."""
     return re.sub(r"^critic_", "discriminator_", name)
 
@@ -197,7 +197,7 @@ def results(plan: Plan, output: Path) -> dict[str, Runs]:
         if kept["arm"] in found:
             figures = {name: kept["figures"][name] for name in FIGURES}
             for name, loss in kept["losses"].items():
-                name = _renamed(name)
+                name = renamed(name)
                 figures |= {name: loss["mean"], f"{name} spread": loss["spread"]}
             found[kept["arm"]][kept["seed"]] = figures
     return found

@@ -32,6 +32,7 @@ from fluidsr.dataset.closure_runs import coarse_run, coarse_scene
 from fluidsr.dataset.pairs import ClosurePair
 from fluidsr.errors import FluidsrError
 from fluidsr.frame import Frame
+from fluidsr.pipeline.evaluation_job import picture as rendering
 from fluidsr.scenes.build import build
 from fluidsr.scenes.corrector import Corrector
 from fluidsr.scenes.random_scenes.scene import RandomScene
@@ -147,9 +148,7 @@ def write_movie(path, simulations, runs):
 
 def picture(frame, edge=MOVIE_EDGE):
     """A rendering of a frame in the middle of a square of `edge` pixels."""
-    width, height = preview.picture_size(frame)
-    scale = edge / max(width, height)
-    drawn = preview.render(frame, width=round(width * scale), height=round(height * scale))
+    drawn = rendering(frame, edge)
     square = np.zeros((edge, edge, 3), np.uint8)
     top, left = (edge - drawn.shape[0]) // 2, (edge - drawn.shape[1]) // 2
     square[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
