@@ -1,12 +1,14 @@
 """What the styles of a model differ by, and what they have in common.
 
     python benchmarks/styles.py MODEL --data STORE [--split test] [--directions FILE] [-o seeds.png]
+    python benchmarks/styles.py MODEL --data STORE --movie seeds.mp4 [--rows 2]
 
 Of late frames of a split: how far two seeds are apart, and how far one is with only the other's content, motion or
 noise (root mean square, over that of what is added to cubic interpolation); how far they are apart on the coarse grid;
 coherence, log-spectrum error and PSNR of each seed and of cubic interpolation. With a file of `fluidsr styles`:
 Spearman's correlation of each score with the amount, -2 to 2, and by how much each score changes from one end to the
 other. The picture has, for each frame, the coarse smoke, the two seeds, the reference, and three times the difference.
+The movie has a row for each of the first simulations: coarse smoke, two seeds, reference.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from closure import picture
 from scipy import stats
 
-from fluidsr import dataset, metrics, upscaling
+from fluidsr import dataset, metrics, preview, upscaling
 from fluidsr.evaluation.style_scores import SCORES
 from fluidsr.frame_plot import opacity
 from fluidsr.models.resample import downsample, upsample
@@ -27,6 +30,7 @@ from fluidsr.models.style import style_of
 from fluidsr.pipeline.style_choice import read_directions
 
 SEEDS = (1, 2)
+MOVIE_EDGE = 320  # pixels of each picture
 AMOUNTS = np.linspace(-2, 2, 9)
 
 
@@ -39,8 +43,14 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--directions", type=Path)
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--movie", type=Path, help="write this instead of the figures")
+    parser.add_argument("--rows", type=int, default=2, help="simulations in the movie")
     given = parser.parse_args()
     upscaler = upscaling.load(given.model)
+    if given.movie:
+        simulations = dataset.open_source(given.data).simulations(given.split)
+        write_movie(given.movie, upscaler, list(simulations)[: given.rows])
+        return
     frames = [
         (simulation, round(share * (simulation.frames - 1)))
         for simulation in dataset.open_source(given.data).simulations(given.split)
@@ -58,11 +68,12 @@ def compare(upscaler, frames, output) -> None:
         (before, coarse), (fine_before, fine) = (
             [side(n) for n in (index - 1, index)] for side in (simulation.coarse, simulation.fine)
         )
+        earlier = [simulation.coarse(n) for n in range(max(0, index - 1 - upscaler.past), index - 1)]
         flow, truth = before.numpy().velocity_in_cells(), fine.numpy().density
         made = {
             seed: [
-                upscaler.upsample(each, style_seed=seed, fields=()).numpy().density
-                for each in (before, coarse)
+                upscaler.upsample(each, style_seed=seed, fields=(), history=history).numpy().density
+                for each, history in ((before, earlier), (coarse, [*earlier, before]))
             ]
             for seed in SEEDS
         }
@@ -76,7 +87,8 @@ def compare(upscaler, frames, output) -> None:
             "seeds apart": rms(one - two) / added,
             "coarse apart": abs(first - second).mean() / first.mean(),
         }
-        row |= {f"{part} apart": value / added for part, value in parts(upscaler, coarse, one).items()}
+        if not upscaler.past:
+            row |= {f"{part} apart": value / added for part, value in parts(upscaler, coarse, one).items()}
         for name, pair in (*((f"seed {seed}", made[seed]) for seed in SEEDS), ("cubic", cubic)):
             row[f"coherence, {name}"] = metrics.coherence(*pair, fine_before.numpy().density, truth, flow)
             row[f"spectrum, {name}"] = metrics.log_spectrum_error(pair[1], truth)
@@ -99,6 +111,23 @@ def compare(upscaler, frames, output) -> None:
         wide = max(strip.shape[1] for strip in strips)
         picture = np.concatenate([np.pad(strip, ((0, 4), (0, wide - strip.shape[1]))) for strip in strips])
         Image.fromarray(np.rint(255 * picture.clip(0, 1)).astype(np.uint8)).save(output)
+
+
+def write_movie(path: Path, upscaler, simulations) -> None:
+    """All frames for which the history is complete, at 12 frames per second."""
+    first, last = upscaler.past, min(each.frames for each in simulations)
+    with preview.MovieWriter(path, 12) as movie:
+        for index in range(first, last):
+            rows = []
+            for simulation in simulations:
+                history = [simulation.coarse(n) for n in range(index - first, index)]
+                coarse = simulation.coarse(index)
+                seeds = [
+                    upscaler.upsample(coarse, style_seed=seed, fields=(), history=history) for seed in SEEDS
+                ]
+                shown = [coarse, *seeds, simulation.fine(index)]
+                rows.append(np.hstack([picture(each.numpy(), MOVIE_EDGE) for each in shown]))
+            movie.add(np.vstack(rows))
 
 
 def parts(upscaler, coarse, one: np.ndarray) -> dict[str, float]:

@@ -83,6 +83,8 @@ class Generator(nn.Module):
     # Options that may differ between a training and the model that it starts from (`init`): `consistent` is a layer
     # without weights, `init` says where the weights came from, and the `norm` of a folded model is gone.
     free_options: ClassVar[frozenset[str]] = frozenset({"consistent", "init", "norm"})
+    # Options of parts that such a model may lack: `load_folded` then leaves them as they are.
+    added_options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: Options) -> None:
         super().__init__()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fluidsr.choices import FeatureForm
 from fluidsr.models.fields import typical_density
-from fluidsr.models.resample import upsample
+from fluidsr.models.resample import downsample, upsample
 from fluidsr.models.warp import advect, fine_velocity
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "anchor",
     "distribution",
     "diversity",
+    "energy_score",
     "feature",
     "fine_velocity",
     "gradient",
@@ -34,6 +36,9 @@ __all__ = [
 _SPANS = (1, 2, 4)  # cells between the two values of a difference
 _PARTS = 2  # parts of a patch along each axis
 _THIN = 0.1  # share of the typical density below which smoke counts less
+SCORED_BLOCK = 8  # voxels along an edge of the blocks of `energy_score`
+_BANDS = 3
+_SMALLEST_SQUARE = 1e-10  # keeps the slope of a root finite
 SMALLEST_PATCH = _PARTS * (max(_SPANS) + 1)  # voxels along an axis
 # Every third line of a volume is used. 3 and the factors 2, 4 and 8 are coprime, so lines cover all phases of a cell.
 _LINES_3D = 3
@@ -129,6 +134,48 @@ def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -
     difference = (output - other).abs().mean(axes)
     expected = distance * detail.detach().abs().mean(axes)
     return (1 - (difference / expected.clamp(min=1e-6)).clamp(max=1.0)).mean()
+
+
+def energy_score(output: Tensor, other: Tensor, target: Tensor) -> Tensor:
+    """The energy score of two outputs for different latent codes, density per cell; not bounded below by 0.
+
+        mean over bands and blocks of (|output - target| + |other - target| - |output - other|) / 2
+
+    with the root mean square |.| over the cells of a block (Gneiting and Raftery 2007, *Strictly Proper Scoring Rules,
+    Prediction, and Estimation*, equation 22, with two samples). On average over codes it is smallest if the outputs are
+    distributed as the possible references: neither all the same, for which the last term is missing, nor so different
+    that they leave what the reference may be. The bands are those of a Laplacian pyramid, so that weak fine detail
+    counts beside what is coarse.
+
+    Args:
+        output: `[B, 1, *S]`, the output for the content of one style. S is a multiple of `SCORED_BLOCK`.
+        other: the output for the same frames with another content.
+        target: the reference.
+    """
+    # Bands of differences are differences of bands.
+    errors = torch.cat([output - target.to(output), other - target.to(output)], 1)
+    total = output.new_zeros(())
+    for level, band in enumerate(_laplacian_pyramid(errors)):
+        one, two = band.split(1, 1)
+        first, second, between = (_block_lengths(d, SCORED_BLOCK >> level) for d in (one, two, one - two))
+        total = total + (first + second - between).mean() / 2
+    return total
+
+
+def _laplacian_pyramid(x: Tensor) -> Iterator[Tensor]:
+    """The `_BANDS` bands of `x [B, C, *S]`, each on a grid twice as coarse as the one before. Their sum, interpolated,
+    is `x`."""
+    for _ in range(_BANDS - 1):
+        coarser = downsample(x, 2)
+        yield x - upsample(coarser, 2, "linear")
+        x = coarser
+    yield x
+
+
+def _block_lengths(x: Tensor, edge: int) -> Tensor:
+    """The root mean square of `x [B, 1, *S]` in each block of `edge` cells along each axis."""
+    pool = F.avg_pool2d if x.dim() == 4 else F.avg_pool3d
+    return (pool(x.square(), edge) + _SMALLEST_SQUARE).sqrt()
 
 
 def path_lengths(output: Tensor, content: Tensor, random: torch.Generator | None = None) -> Tensor:

@@ -21,7 +21,10 @@ from fluidsr.models.blocks import (
     trim,
 )
 
-_SPREAD = 0.5  # initial standard deviation of the factors, for a code of standard deviation 1
+# Initial standard deviation of the factors, for a code of standard deviation 1: beside random kernels, and beside those
+# of a trained generator without a code.
+INITIAL_SPREAD = 0.5
+CONTINUED_SPREAD = 0.1
 _EPSILON = 1e-8
 
 
@@ -34,7 +37,7 @@ class Factors(nn.Module):
 
     def __init__(self, size: int, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, size).normal_(0.0, _SPREAD / math.sqrt(size)))
+        self.weight = nn.Parameter(torch.empty(channels, size).normal_(0.0, INITIAL_SPREAD / math.sqrt(size)))
         self.bias = nn.Parameter(torch.ones(channels))
 
     def forward(self, code: Tensor) -> Tensor:
@@ -44,17 +47,17 @@ class Factors(nn.Module):
 class ModulatedConvolution(Convolution):
     """A Convolution with a kernel that depends on a code (Karras et al. 2020, StyleGAN2, equations 1 and 3):
 
-        w' = s_i w,  w'' = gain w' / sqrt(sum (w')² + 1e-8)
+        w' = s_i w,  w'' = norm_o w' / sqrt(sum (w')² + 1e-8)
 
-    with a factor s_i for each input channel i, and the sum over the inputs and cells of an output channel. A factor
-    common to all channels therefore has no effect, and outputs keep their magnitude. `gain` is the initial norm of the
-    kernels.
+    with a factor s_i for each input channel i, and the sum over the inputs and cells of an output channel o. A factor
+    common to all channels therefore has no effect, and outputs keep their magnitude. The norms are learned, so that
+    the layer can continue one without a code; they start at the norm of random kernels with this `gain`.
     """
 
     def __init__(self, dim: int, inputs: int, outputs: int, code: int, gain: float = 1.0) -> None:
         super().__init__(dim, inputs, outputs, gain)
         self.factors = Factors(code, inputs)
-        self.norm = gain * math.sqrt(2.0 / (1 + LEAK**2))
+        self.norm = nn.Parameter(torch.full((outputs,), gain * math.sqrt(2.0 / (1 + LEAK**2))))
 
     def forward(self, x: Tensor, cropped: CroppedSides | None = None, code: Tensor | None = None) -> Tensor:
         assert code is not None, "a layer that depends on a code, and no code"
@@ -64,6 +67,11 @@ class ModulatedConvolution(Convolution):
         # Scaling inputs and outputs is equivalent to a kernel per sample and needs a single convolution.
         y = convolve(x * _channels(factors, x), self.weight, None, cropped)
         return y * _channels(self.norm * torch.rsqrt(lengths + _EPSILON), y) + _channels(self.bias[None], y)
+
+    @torch.no_grad()
+    def continue_plain(self) -> None:
+        """Give all kernels their own norm, so that for a code of zeros this is the convolution without a code."""
+        self.norm.copy_(self.weight.flatten(1).norm(dim=1))
 
 
 class ModulatedResidualBlock(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -31,6 +32,9 @@ from fluidsr.models.generator import (
     detail_mask_macs,
 )
 from fluidsr.models.modulation import (
+    CONTINUED_SPREAD,
+    INITIAL_SPREAD,
+    Factors,
     ModulatedConvolution,
     ModulatedResidualBlock,
     ModulatedUpsample,
@@ -91,7 +95,7 @@ class SmokeArchitecture(ArchitectureOptions):
     latent: LatentOptions | None = Field(
         default=None,
         description="A latent code, with which the same smoke can be upsampled in several ways (docs/style.md). "
-        "Needs `losses.diversity`, without which the code is ignored. null: none",
+        "Needs `losses.energy_score` or `losses.diversity`, without which the code is ignored. null: none",
     )
     norm: Literal["none", "spectral"] = Field(
         default="none",
@@ -165,6 +169,7 @@ class SmokeGenerator(Generator):
     architecture = "SmokeGenerator"
     schema = SmokeOptions
     scales_detail = True
+    added_options = frozenset({"latent"})
     options: SmokeOptions
 
     def __init__(self, dim: int, factor: int = 4, **sizes: Any) -> None:
@@ -383,11 +388,31 @@ class SmokeGenerator(Generator):
         return self
 
     def load_folded(self, weights: Mapping[str, Tensor]) -> None:
-        """Load the weights of a folded generator with the same hyperparameters except `norm`."""
+        """Load the weights of a folded generator with the same hyperparameters except `norm`, and perhaps without a
+        latent code. In the latter case the output for a code of zeros becomes the other generator's."""
         if self.options.norm == "spectral":
             load_folded(self, weights)
+        elif self.options.latent and not any(".factors." in name for name in weights):
+            self._load_without_code(weights)
         else:
             super().load_folded(weights)
+
+    @torch.no_grad()
+    def _load_without_code(self, weights: Mapping[str, Tensor]) -> None:
+        """Load `weights` of a generator without a latent code. Kernels ignore the noise at first, and the code has a
+        smaller effect than it has on random weights."""
+        state = self.state_dict()
+        for name, tensor in weights.items():
+            name = re.sub(r"^(rises\.\d+)\.", r"\1.inner.", name)
+            if state[name].dim() > 1:
+                state[name].zero_().narrow(1, 0, tensor.shape[1]).copy_(tensor)
+            else:
+                state[name].copy_(tensor)
+        for module in self.modules():
+            if isinstance(module, ModulatedConvolution):
+                module.continue_plain()
+            elif isinstance(module, Factors):
+                module.weight.mul_(CONTINUED_SPREAD / INITIAL_SPREAD)
 
     @property
     def inputs(self) -> Inputs:

@@ -162,7 +162,11 @@ class LatentCode(nn.Module):
     def __init__(self, options: LatentOptions) -> None:
         super().__init__()
         self.options = options
-        self.recurrence = nn.GRU(options.motion, options.motion, batch_first=True) if options.motion else None
+        self.recurrence: nn.GRU | None = None
+        if options.motion:
+            self.recurrence = nn.GRU(options.motion, options.motion, batch_first=True)
+            for bias in ("bias_ih_l0", "bias_hh_l0"):  # zero, so that the mean style has a code of zeros
+                nn.init.zeros_(self.recurrence.get_parameter(bias))
 
     def forward(self, style: LatentStyle) -> Tensor:
         if self.recurrence is None:

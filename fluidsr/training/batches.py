@@ -94,6 +94,7 @@ class TrainingBatch:
             self.style = drawn_style(latent, samples, frames, shape, random)
             self._other = drawn_content(latent, samples, frames, random)
         self._output: Tensor | None = None
+        self._other_output: Tensor | None = None
         self._mask: Tensor | None = None
 
     @property
@@ -134,16 +135,24 @@ class TrainingBatch:
         assert mask is not None, "a loss on masks, and a generator without one"
         return mask
 
-    def diversity(self, generator: nn.Module) -> Tensor:
-        """`losses.diversity` between the generator's output and its output for other random content, with the same
-        motion and noise."""
+    def other_output(self, generator: nn.Module) -> Tensor:
+        """The generator's output for other random content, with the same motion and noise. It is kept for the next
+        call."""
         assert self.style is not None, "a loss on styles, and a generator without any"
-        inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
-        other = generator(*inputs, style=with_content(self.style, self._other)).float()
+        if self._other_output is None:
+            inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+            self._other_output = generator(*inputs, style=with_content(self.style, self._other)).float()
+        return self._other_output
+
+    def diversity(self, generator: nn.Module) -> Tensor:
+        """`losses.diversity` between `output` and `other_output`."""
+        assert self.style is not None, "a loss on styles, and a generator without any"
         # Two random contents are 2 apart in the mean square of each number.
         distance = (self._other - self.style.content).square().mean(1).div(2).sqrt()
         detail = self.fine.flatten(0, 1) - upsample(self.density.flatten(0, 1), self.factor, "cubic")
-        return losses.diversity(self.output(generator, cache=True), other, distance, detail)
+        return losses.diversity(
+            self.output(generator, cache=True), self.other_output(generator), distance, detail
+        )
 
     def path_lengths(self, generator: nn.Module, random: torch.Generator) -> Tensor:
         """`losses.path_lengths` of the generator's frames, `[B T]`, with `random` for its noise."""

@@ -67,8 +67,8 @@ class TrainingState:
         """Load the weights of the recipe's `init`, if it has one, and of the discriminators that are stored beside it.
 
         `note` is called with a message if discriminators start from scratch. Raises ModelError if the model's
-        hyperparameters, other than `free_options`, are not those of the recipe, and InputError if the recipe trains a
-        second pass without a trained first one.
+        hyperparameters, other than `free_options` and missing `added_options`, are not those of the recipe, and
+        InputError if the recipe trains a second pass without a trained first one.
         """
         if self.recipe.init is None:
             if getattr(self.recipe.generator, "passes", 1) > 1:
@@ -79,7 +79,8 @@ class TrainingState:
             return
         model = models.load(self.recipe.init, self.device)
         network = self.ema
-        free = {k: v for k, v in network.hyperparameters.items() if k in network.free_options}
+        added = network.added_options - set(model.generator.hyperparameters)
+        free = {k: v for k, v in network.hyperparameters.items() if k in network.free_options | added}
         expected, given = (
             (generator.architecture, {**generator.hyperparameters, **free})
             for generator in (network, model.generator)

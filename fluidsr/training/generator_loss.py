@@ -72,6 +72,9 @@ def _frame_terms(generator: nn.Module, frames: TrainingBatch, weights: Losses) -
         yield "mask", weights.mask, losses.mask(frames.mask(generator), allowed)
     if weights.diversity > 0:
         yield "diversity", weights.diversity, frames.diversity(generator)
+    if weights.energy_score > 0:
+        score = losses.energy_score(output, frames.other_output(generator), target)
+        yield "energy_score", weights.energy_score, score
 
 
 def _time_terms(generator: nn.Module, triplets: TrainingBatch, weights: Losses) -> Iterator[Term]:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from fluidsr.choices import Factor, TrainingPrecision
 from fluidsr.errors import InputError
 from fluidsr.models import MultiPass, SmokeGenerator
-from fluidsr.models.losses import SMALLEST_PATCH
+from fluidsr.models.losses import SCORED_BLOCK, SMALLEST_PATCH
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
 from fluidsr.training.discriminator_schema import (
@@ -181,10 +181,16 @@ def _loss_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if losses.mask > 0 and not getattr(generator, "mask", False):
         yield "losses.mask", "is above 0, and the generator has no mask; set generator.mask"
     latent = getattr(generator, "latent", None)
-    if losses.diversity > 0 and latent is None:
-        yield "losses.diversity", "is above 0, and the generator has no latent code; set generator.latent"
-    if latent is not None and losses.diversity == 0:
-        yield "losses.diversity", "is 0, and the generator would ignore its latent code; give a weight"
+    for name in ("diversity", "energy_score"):
+        if getattr(losses, name) > 0 and latent is None:
+            problem = "is above 0, and the generator has no latent code; set generator.latent"
+            yield f"losses.{name}", problem
+    if latent is not None and not losses.diversity and not losses.energy_score:
+        problem = "is 0, as is energy_score, and the generator would ignore its latent code; give a weight"
+        yield "losses.diversity", problem
+    if losses.energy_score > 0 and recipe.patches.tile * recipe.factor % SCORED_BLOCK:
+        problem = f"needs patches of a multiple of {SCORED_BLOCK} fine voxels; choose another patches.tile"
+        yield "losses.energy_score", problem
     if losses.path_length is not None and latent is None:
         yield "losses.path_length", "is of a latent code, and the generator has none; set generator.latent"
     if latent is not None and losses.reverse > 0:

@@ -246,7 +246,7 @@ class ExtraLoss(Section):
 
 
 # The losses that compare the generator's frames with the reference, without a discriminator.
-WITHOUT_DISCRIMINATOR = ("absolute", "gradient", "distribution", "temporal", "l2_t")
+WITHOUT_DISCRIMINATOR = ("absolute", "gradient", "distribution", "energy_score", "temporal", "l2_t")
 
 
 class Losses(Section):
@@ -281,7 +281,12 @@ class Losses(Section):
     diversity: Weight = Field(
         default=0.0,
         description="Similarity, 0 to 1, of the smoke that two codes of `generator.latent` give. Without this loss "
-        "the generator ignores the code",
+        "or `energy_score` the generator ignores the code",
+    )
+    energy_score: Weight = Field(
+        default=0.0,
+        description="Energy score of the smoke that two codes of `generator.latent` give: smallest if smoke varies "
+        "with the code as references with the same coarse frame do",
     )
     path_length: PathLengthPenalty | None = Field(
         default=None,

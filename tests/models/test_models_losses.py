@@ -210,3 +210,31 @@ def test_path_lengths_of_a_linear_map_are_known_and_so_is_their_gradient() -> No
     torch.testing.assert_close(lengths, expected.norm(dim=1))
     (slope,) = torch.autograd.grad(lengths[0], matrix)
     torch.testing.assert_close(slope, torch.outer(noise[0], expected[0]) / expected[0].norm())
+
+
+def test_the_energy_score_is_least_for_outputs_distributed_as_the_reference():
+    """The reference is normal noise. Equal outputs, and outputs that spread too little or too much, score worse."""
+    random = torch.Generator().manual_seed(0)
+    one, two, target = (torch.randn(400, 1, 16, 16, generator=random) for _ in range(3))
+    scores = {
+        spread: losses.energy_score(spread * one, spread * two, target).item() for spread in (0.6, 1.0, 1.5)
+    }
+    scores["mean"] = losses.energy_score(0 * one, 0 * two, target).item()
+    scores["equal"] = losses.energy_score(one, one, target).item()
+    assert scores[1.0] < 0.98 * min(score for name, score in scores.items() if name != 1.0)
+
+
+def test_the_energy_score_of_equal_outputs_is_their_distance_in_each_band():
+    constant, fine = torch.full((1, 1, 16, 16), 0.5), torch.zeros(1, 1, 16, 16)
+    zero = torch.zeros_like(fine)
+    assert losses.energy_score(constant, constant, zero).item() == pytest.approx(0.5, rel=1e-3)
+    fine[..., ::2, :], fine[..., 1::2, :] = 0.3, -0.3  # a pattern of the finest band only
+    assert losses.energy_score(fine, fine, zero).item() == pytest.approx(0.3, rel=0.05)
+    assert losses.energy_score(zero, zero, zero).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_the_energy_scores_gradient_equals_finite_differences():
+    torch.manual_seed(0)
+    one, two = (torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    target = torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda a, b: losses.energy_score(a, b, target), (one, two))

@@ -10,6 +10,7 @@ from fluidsr.models.generator import detail_mask_macs
 from fluidsr.models.kernels import kernel_parameters, largest_singular_values
 from fluidsr.models.modulation import ModulatedConvolution, Spade
 from fluidsr.models.store import properties_of
+from fluidsr.models.style import style_of
 
 LATENT = {"content": 3, "motion": 2}
 KINDS = {
@@ -106,6 +107,22 @@ def test_each_sample_has_the_kernel_of_its_own_code():
         kernel = layer.weight * factors.view(1, -1, 1, 1)
         kernel = kernel * (layer.norm / kernel.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
         torch.testing.assert_close(both[sample], convolve(x[sample : sample + 1], kernel, layer.bias)[0])
+
+
+@pytest.mark.parametrize("rises", ["balanced", "resized"])
+def test_a_generator_with_a_code_continues_one_without(rises):
+    plain = generator_of(2, 4, "latent", latent=None, rises=rises, history="2").float().fold()
+    styled = SmokeGenerator(**{**plain.hyperparameters, "latent": LATENT})
+    styled.load_folded(plain.state_dict())
+    coarse = smoke(2, 10).float()
+    torch.testing.assert_close(styled.eval()(coarse), plain(coarse), rtol=1e-4, atol=1e-5)
+    cells = [torch.arange(10)[None]] * 2
+    one, two = (styled(coarse, style=style_of(styled.latent, seed, 0, cells)) for seed in (1, 2))
+    change, detail = ((a - b).square().mean().sqrt() for a, b in ((one, two), (one, coarse.mean())))
+    assert 0.01 * detail < change < 0.5 * detail
+    again = SmokeGenerator(**styled.hyperparameters)
+    again.load_folded(styled.state_dict())
+    torch.testing.assert_close(again.eval()(coarse, style=style_of(styled.latent, 1, 0, cells)), one)
 
 
 @pytest.mark.parametrize("more", [{}, {"rises": "resized"}, {"previous": True}])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fluidsr import models
-from fluidsr.errors import SceneError
+from fluidsr.errors import ModelError, SceneError
 from fluidsr.training import Recipe, Sources, train
 from fluidsr.training.adversarial_step import AdversarialStep, MicroBatch, path_length_weight
 from fluidsr.training.checkpoint import TrainingState, training_batch
@@ -61,8 +61,39 @@ def test_diversity_teaches_the_factors_and_without_it_there_is_no_such_recipe(re
     ):
         with pytest.raises((SceneError, ValueError), match=words):
             recipe(generator=STYLED["generator"], losses={**losses, "absolute": 1.0})
-    with pytest.raises((SceneError, ValueError), match="no latent code"):
-        recipe(losses={"absolute": 1.0, "diversity": 0.1})
+    for name in ("diversity", "energy_score"):
+        with pytest.raises((SceneError, ValueError), match="no latent code"):
+            recipe(losses={"absolute": 1.0, name: 0.1})
+
+
+def test_a_model_without_a_code_can_be_continued_with_one(recipe, sampler, tmp_path):
+    plain = {name: value for name, value in STYLED["generator"].items() if name != "latent"}
+    start = train(
+        recipe(generator=plain, steps=2, losses={"absolute": 1.0}),
+        Sources(sampler(recipe(generator=plain))),
+        tmp_path / "plain",
+    )
+    plan = recipe(
+        generator=STYLED["generator"], init=str(start.model), losses={"absolute": 0.0, "energy_score": 1.0}
+    )
+    state = TrainingState(plan, 0, "cpu")
+    state.load_init()
+    batch = sampler(plan).batch(0).coarse.flatten(0, 1)
+    generator = state.ema.eval()
+    torch.testing.assert_close(
+        generator(batch), models.load(start.model).generator(batch), rtol=1e-4, atol=1e-5
+    )
+    metrics = AdversarialStep(state, sampler(plan), None, ProcessGroup()).run()
+    assert metrics["energy_score"] > 0
+    moved = dict(state.generator.network.named_parameters())
+    assert all(moved[name].grad.any() for name in moved if "factors.weight" in name)
+    other = {**STYLED["generator"], "latent": {"content": 5, "motion": 2}}
+    styled = TrainingState(recipe(generator=other, losses={"energy_score": 1.0}), 0, "cpu").ema
+    models.save(tmp_path / "other.safetensors", styled.fold(), models.read_card(str(start.model)))
+    with pytest.raises(ModelError, match="the recipe's generator"):
+        TrainingState(
+            plan.model_copy(update={"init": str(tmp_path / "other.safetensors")}), 0, "cpu"
+        ).load_init()
 
 
 def test_path_length_regularization_has_an_update_of_its_own_after_every_so_many(recipe, sampler):
