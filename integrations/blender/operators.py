@@ -20,6 +20,7 @@ SUBFOLDERS = {
 LABELS = {
     "model": "Model",
     "detail": "Detail",
+    "style_seed": "Style Seed",
     "velocity_scale": "Velocity Scale",
     "precision": "Precision",
     "max_memory": "Memory",
@@ -73,7 +74,10 @@ def upscaling_of(thing):
     """The model, a name or a path, and how strongly it acts."""
     properties = thing.fluidsr
     model = bpy.path.abspath(properties.model) if properties.model.startswith("//") else properties.model
-    return {"model": model, "detail": properties.detail, "velocity_scale": properties.velocity_scale}
+    how = {"model": model, "detail": properties.detail, "velocity_scale": properties.velocity_scale}
+    if properties.style_seed:  # a model without a latent code refuses any
+        how["style_seed"] = properties.style_seed
+    return how
 
 
 def upsample_arguments(thing):

@@ -34,6 +34,13 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         description="Factor on the detail that the network adds: 0 is smooth interpolation, 1 the model's own detail,"
         " 2 twice as much",
     )
+    style_seed: bpy.props.IntProperty(
+        name="Style Seed",
+        default=0,
+        min=0,
+        description="Another seed gives other detail of the same smoke. Only for models with styles, such as"
+        " smoke3d-x4-style; the others need 0",
+    )
     velocity_scale: bpy.props.FloatProperty(
         name="Velocity Scale",
         default=1.0,
@@ -96,7 +103,7 @@ class FLUIDSR_PT_upsample(bpy.types.Panel):
         layout.use_property_decorate = False
         column = layout.column()
         column.enabled = running.request is None
-        for name in ("model", "detail", "velocity_scale", "precision", "max_memory", "use_range"):
+        for name in ("model", "detail", "style_seed", "velocity_scale", "precision", "max_memory", "use_range"):
             column.prop(properties, name)
         if properties.use_range:
             column.prop(properties, "first")

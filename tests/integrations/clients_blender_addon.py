@@ -106,6 +106,9 @@ reported["again"] = [[*bpy.ops.fluidsr.upsample()], first == written()]
 domain.fluidsr.velocity_scale = 0.5
 reported["other settings"] = refused(bpy.ops.fluidsr.upsample)
 domain.fluidsr.velocity_scale = 1.0
+domain.fluidsr.style_seed = 3
+reported["style of a model without styles"] = refused(bpy.ops.fluidsr.upsample)
+domain.fluidsr.style_seed = 0
 save()
 
 corners = [domain.matrix_world @ mathutils.Vector(corner) for corner in domain.bound_box]

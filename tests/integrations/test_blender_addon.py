@@ -45,6 +45,7 @@ def test_errors_are_one_line(reported: dict) -> None:
         "wrong model": "no-such-model: is neither a shipped model nor a file",
         "wrong range": "frame range: 2 is before 3",
         "other settings": "use Replace, or another Output",
+        "style of a model without styles": "has no latent code",
     }.items():
         assert reported[case].startswith("Error: ") and needle in reported[case], case
         assert "\n" not in reported[case] and "Traceback" not in reported[case]

@@ -51,9 +51,10 @@ def test_500_frames_of_a_built_in_scene_stay_as_steady_as_without(name: str) -> 
     assert corrected[1].max() < 2.0 * plain[1].max()
 
 
+@pytest.mark.parametrize(("dim", "resolution"), [(2, 32), (3, 24)])
 @pytest.mark.parametrize("seed", range(50))
-def test_200_frames_of_a_random_scene_stay_bounded(seed: int) -> None:
-    scene = random_scene(load_distribution("default"), 7000 + seed, 2, 32, 200, factor=1).scene
+def test_200_frames_of_a_random_scene_stay_bounded(seed: int, dim: int, resolution: int) -> None:
+    scene = random_scene(load_distribution("default"), 7000 + seed, dim, resolution, 200, factor=1).scene
     plain, corrected = (run(scene, 200, on) for on in (False, True))
     assert corrected[0].max() < 2.5 * plain[0].max()
     assert corrected[1].max() < 2.0 * plain[1].max()  # more than a coarse run holds, as finer ones do
