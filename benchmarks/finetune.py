@@ -4,7 +4,7 @@
     python benchmarks/finetune.py --seeds 1 --steps 100
     python benchmarks/finetune.py --table      the table of what is there, nothing trained
 
-A small generator (the one of benchmarks/ablation.yaml, without discriminators) is trained on plumes and goes on with
+A small generator (the one of benchmarks/arms/small.yaml, without discriminators) is trained on plumes and goes on with
 K frame pairs of jets three times as fast. Judged is the mean absolute difference on the test simulations of both
 datasets. `anchor` varies the weight of the distance to the first weights. What is finished is kept; the table goes to
 docs/results/finetune.md.
@@ -27,7 +27,7 @@ from fluidsr.pipeline.finetune import OwnPairs, finetune_job
 from fluidsr.pipeline.generate_dataset import configure, generate_dataset
 from fluidsr.pipeline.training_job import training_job
 
-RECIPE = Path(__file__).with_name("ablation.yaml")
+RECIPE = Path(__file__).parent / "arms" / "small.yaml"
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "finetune.md"
 SIZE: dict[str, Any] = {"dim": 2, "resolution": 32, "factor": 4, "fields": ("density",)}
 DATA = {
