@@ -201,8 +201,8 @@ class Shares:
         volume: `[x, y(, z)]`, share of each cell's volume (2-D: area), in [0, 1].
         across: `[d, x, y(, z)]`, for each axis the share of the cell's cross-section that the part of the shape in the
             cell covers, seen along that axis; at least `volume`.
-        faces: `[2, d, x, y(, z)]`, the shares of each cell's lower and upper face along each axis that lie in the shape;
-            at most `across`.
+        faces: `[2, d, x, y(, z)]`, the shares of each cell's lower and upper face along each axis that lie in the
+            shape; at most `across`.
     """
 
     first: tuple[int, ...]

@@ -45,7 +45,7 @@ def modulation(at, time, strength, seed, per_cell, first):
 def crossing(part, way, length, flat):
     """The share of the flow through a cell that crosses the `part` of a shape in it (a row of `_Region.parts`).
 
-    `way`: direction of the flow; `length`: the sum of its absolute components. `flat`: see `_flat_axes`.
+    `way`: direction of the flow; `length`: the sum of its absolute components. `flat`: see `flat_axes`.
 
     The projection along w of a convex part is half the integral of |w.n| over its surface. On the cell's faces this is
     known. So is its value on the remaining surface for w along each axis, and the integral N of n there, which closes
@@ -89,12 +89,11 @@ def raise_to(
 ):  # fmt: skip
     """Raise `field` in `cells` (flat indices; `places`: their indices `[n, 3]`) to `target` times noise.
 
-    `parts [rows, PART]`: what the shape covers of cells; `rows [size]`: its row for each cell of a window that begins at
-    the cell `first`, -1 where the shape is not (see `_Region`).
-    `periods`: in cells, 0 along axes that are not periodic. `came [3, n]`: displacement (cells) to where each cell's
-    gas was at the start of the substep; the path is followed if it is at most `reach [n]` long. `drift`: how far the
-    source has moved in the substep. `now`, `before`: noise times at the end and the start of the substep. `flat`: see
-    `_flat_axes`.
+    `parts [rows, PART]`: what the shape covers of cells; `rows [size]`: the row of each cell of a window that begins at
+    the cell `first`, -1 where the shape is not (see `_Region`). `periods`: in cells, 0 along axes that are not
+    periodic. `came [3, n]`: displacement (cells) to where each cell's gas was at the start of the substep; the path is
+    followed if it is at most `reach [n]` long. `drift`: how far the source has moved in the substep. `now`, `before`:
+    noise times at the end and the start of the substep. `flat`: see `flat_axes`.
 
     A cell is raised in the share that lies in the shape, in the share of the gas that has flowed through the cell and
     crosses the shape there, and where its gas has met the shape earlier along its path.
@@ -252,7 +251,7 @@ class Cover:
         return tuple((c + f) % n for c, f, n in zip(chosen, self.first, grid.cells, strict=True))
 
 
-def _flat_axes(shape: Shape) -> int:
+def flat_axes(shape: Shape) -> int:
     """The axes across which the sides of `shape` are flat and at right angles to the others: 3 for all, -1 for none."""
     if shape.kind == "box":
         return 3
@@ -436,7 +435,7 @@ class Emitter:
         raise_to(
             field, around.cells, around.places, came, drift, around.clear, region.rows, region.parts,
             region.first, region.shape, self._periods, target, PATH_STEP, strength, seed, first, step,
-            (start + seconds) * RENEWALS_PER_SECOND, start * RENEWALS_PER_SECOND, _flat_axes(self.source.shape),
+            (start + seconds) * RENEWALS_PER_SECOND, start * RENEWALS_PER_SECOND, flat_axes(self.source.shape),
         )  # fmt: skip
 
     def _drift(self, start: float, seconds: float) -> tuple[float, ...]:
