@@ -267,7 +267,7 @@ def _excess(shape: Shape, velocity: tuple[float, ...], grid: Grid) -> float:
     across = np.zeros((3, *counts))
     across[: grid.dim] = parts.across.reshape(grid.dim, *counts)
     volume = parts.volume.reshape(counts)
-    covered = Cover(shape, (*parts.first, 0)[:3], volume, across)
+    covered = Cover(shape, (*parts.first, 0)[:3], volume, across, np.zeros((2, 3, *counts)))
     inside = volume > LEAST_SHARE * volume.max()
     flux = 0.0
     for axis in range(grid.dim):

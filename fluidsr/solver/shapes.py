@@ -201,11 +201,14 @@ class Shares:
         volume: `[x, y(, z)]`, share of each cell's volume (2-D: area), in [0, 1].
         across: `[d, x, y(, z)]`, for each axis the share of the cell's cross-section that the part of the shape in the
             cell covers, seen along that axis; at least `volume`.
+        faces: `[2, d, x, y(, z)]`, the shares of each cell's lower and upper face along each axis that lie in the
+            shape; at most `across`.
     """
 
     first: tuple[int, ...]
     volume: np.ndarray
     across: np.ndarray
+    faces: np.ndarray
 
 
 def shares(
@@ -223,14 +226,17 @@ def shares(
     middle = np.broadcast_to(shape.signed_distance(*positions(counts, tuple(offset), h, first)), counts)
     volume = np.where(middle < 0, 1.0, 0.0)
     across = np.stack([volume] * dim)
+    faces = np.empty((2, dim, *counts), np.float32)
+    faces[:] = volume
     cut = np.nonzero(abs(middle) < 0.5 * math.sqrt(dim) * h * 1.01)
     pieces = FEW_PIECES if shape.thickness > 6 * h else PIECES
-    places, widths = [], []
+    places, widths, reached = [], [], []
     for a in range(dim):
         center = (cut[a] + first[a] + offset[a]) * h
-        reach = shape.half_extent(a)
-        low = np.maximum(center - 0.5 * h, shape.center[a] - reach)
-        width = np.maximum(np.minimum(center + 0.5 * h, shape.center[a] + reach) - low, 0.0) / pieces
+        ends = [shape.center[a] + side * shape.half_extent(a) for side in (-1, 1)]
+        low = np.maximum(center - 0.5 * h, ends[0])
+        width = np.maximum(np.minimum(center + 0.5 * h, ends[1]) - low, 0.0) / pieces
+        reached.append((ends[0] < center - 0.5 * h, ends[1] > center + 0.5 * h))
         at = low[:, None] + (np.arange(pieces) + 0.5) * width[:, None]
         places.append(at.reshape(-1, *(pieces if b == a else 1 for b in range(dim))))
         widths.append(width)
@@ -241,8 +247,14 @@ def shares(
     for a in range(dim):
         side = np.prod([w / h for b, w in enumerate(widths) if b != a], axis=0)
         across[a][cut] = inside.max(a + 1).sum(axes[:-1]) * side
-    across[:, volume <= 0] = 0.0  # a shape that only touches a face of the cube does not cover any of it
-    return Shares(first, np.minimum(volume, 1.0), np.clip(across, volume, 1.0))
+        for end, layers in enumerate(((0, 1), (-1, -2))):
+            near, far = (inside.take(layer, a + 1).sum(axes[:-1]) * side for layer in layers)
+            faces[end, a][cut] = reached[a][end] * np.clip(1.5 * near - 0.5 * far, 0.0, 1.0)  # extrapolated
+        across[a] = np.maximum(across[a], faces[:, a].max(0))
+    # A shape that only touches a face of the cube does not cover any of it.
+    across[:, volume <= 0] = faces[:, :, volume <= 0] = 0.0
+    across = np.clip(across, volume, 1.0)
+    return Shares(first, np.minimum(volume, 1.0), across, np.minimum(faces, across))
 
 
 def positions(

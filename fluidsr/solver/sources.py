@@ -27,6 +27,7 @@ PATH_STEP = 0.25  # cells between the points of a path at which the source is sa
 # Relaxation times that gas spends in a source if it crosses it at the source's speed (see `push`). Two bring it within
 # a few per cent of that speed.
 RELAXATIONS = 2.0
+PART = 10  # numbers that describe the part of a shape in a cell (`_Region.parts`)
 
 
 @ti.func
@@ -41,15 +42,28 @@ def modulation(at, time, strength, seed, per_cell, first):
 
 
 @ti.func
-def crossing(across, way, length, box):
-    """The share of the flow through a cell that crosses a shape with the cross-sections `across` along each axis.
+def crossing(part, way, length, flat):
+    """The share of the flow through a cell that crosses the `part` of a shape in it (a row of `_Region.parts`).
 
-    `way`: direction of the flow; `length`: the sum of its absolute components. Seen at an angle, the projected sides
-    of a box add up, while a round shape shows the same section from everywhere.
+    `way`: direction of the flow; `length`: the sum of its absolute components. `flat`: see `flat_axes`.
+
+    The projection along w of a convex part is half the integral of |w.n| over its surface. On the cell's faces this is
+    known. So is its value on the remaining surface for w along each axis, and the integral N of n there, which closes
+    the surface. Between the axes, a flat piece has |w.N|, a round one the norm of the values along the axes; the sum of
+    squares below is exact for both. The sides of a box and the ends of a cylinder add up instead.
     """
-    projected = (across * way).norm()
-    if box != 0:
-        projected = ti.abs(across[0] * way[0]) + ti.abs(across[1] * way[1]) + ti.abs(across[2] * way[2])
+    projected, along, squares = 0.0, 0.0, 0.0
+    for a in ti.static(range(3)):
+        section, below, above = part[1 + a], part[4 + a], part[7 + a]
+        size = ti.abs(way[a])
+        if flat == 3 or flat == a:
+            projected += section * size
+        else:
+            projected += 0.5 * (below + above) * size
+            net, whole = (below - above) * way[a], (2.0 * section - below - above) * size
+            along += net
+            squares += whole * whole - net * net
+    projected += 0.5 * ti.sqrt(ti.max(along * along + squares, 0.0))
     return ti.min(projected / length, 1.0)
 
 
@@ -69,23 +83,22 @@ def windowed(c, first, size, periods):
 
 @kernel
 def raise_to(
-    field: F32, cells: I32, places: I32, came: F32, drift: V3, reach: F32, volume: F32, across: F32,
+    field: F32, cells: I32, places: I32, came: F32, drift: V3, reach: F32, rows: I32, parts: F32,
     first: I3, size: I3, periods: I3, target: ti.f32, step: ti.f32, strength: ti.f32, seed: int,
-    noise_first: V3, noise_step: V3, now: ti.f32, before: ti.f32, box: int,
+    noise_first: V3, noise_step: V3, now: ti.f32, before: ti.f32, flat: int,
 ):  # fmt: skip
     """Raise `field` in `cells` (flat indices; `places`: their indices `[n, 3]`) to `target` times noise.
 
-    `volume [size]`, `across [3, size]`: see `shapes.Shares`, in a window that begins at the cell `first`; 0 outside.
-    `periods`: in cells, 0 along axes that are not periodic. `came [3, n]`: displacement (cells) to where each cell's
-    gas was at the start of the substep; the path is followed if it is at most `reach [n]` long. `drift`: how far the
-    source has moved in the substep. `now`, `before`: noise times at the end and the start of the substep. `box`: 1 if
-    the shape is a box.
+    `parts [rows, PART]`: what the shape covers of cells; `rows [size]`: the row of each cell of a window that begins at
+    the cell `first`, -1 where the shape is not (see `_Region`). `periods`: in cells, 0 along axes that are not
+    periodic. `came [3, n]`: displacement (cells) to where each cell's gas was at the start of the substep; the path is
+    followed if it is at most `reach [n]` long. `drift`: how far the source has moved in the substep. `now`, `before`:
+    noise times at the end and the start of the substep. `flat`: see `flat_axes`.
 
     A cell is raised in the share that lies in the shape, in the share of the gas that has flowed through the cell and
     crosses the shape there, and where its gas has met the shape earlier along its path.
     """
     count = cells.shape[0]
-    total = size[0] * size[1] * size[2]
     for n in range(count):
         q = cells[n]
         cell = ti.Vector([places[3 * n], places[3 * n + 1], places[3 * n + 2]])
@@ -97,29 +110,29 @@ def raise_to(
         if target != 0.0:
             old = old / target
         w = windowed(cell, first, size, periods)
-        share_inside = 0.0
-        if w >= 0:
-            share_inside = volume[w]
+        part = ti.Vector.zero(ti.f32, PART)  # what the shape covers of this cell
+        if w >= 0 and rows[w] >= 0:
+            for m in ti.static(range(PART)):
+                part[m] = parts[rows[w] * PART + m]
+        share_inside = part[0]
         if share_inside > 0.0:
             value = modulation(ti.cast(cell, ti.f32), now, strength, seed, noise_step, noise_first)
             best = share_inside * value
             if length > 1e-6:
-                share = crossing(
-                    ti.Vector([across[w], across[w + total], across[w + 2 * total]]), way, length, box
-                )
+                share = crossing(part, way, length, flat)
                 best = ti.max(best, ti.min(share * value, old + share * value * ti.min(length, 1.0)))
         largest = ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2]))
         # (Without noise, a cell that lies wholly in the shape has its final value already.)
         if (share_inside < 1.0 or strength != 0.0) and largest > step and largest <= reach[n]:
             # (The points are equidistant and the last one is faded in, so the result is continuous in the path.)
-            for part in range(1, int(ti.ceil(largest / step))):
-                back = ti.cast(part, ti.f32) * step / largest
-                fade = ti.min(1.0, largest / step - ti.cast(part, ti.f32))
+            for point in range(1, int(ti.ceil(largest / step))):
+                back = ti.cast(point, ti.f32) * step / largest
+                fade = ti.min(1.0, largest / step - ti.cast(point, ti.f32))
                 x = ti.cast(cell, ti.f32) + back * way
                 base = ti.floor(x)
                 f = x - base
-                sections = ti.Vector([0.0, 0.0, 0.0])
-                within = 0.0
+                there = ti.Vector.zero(ti.f32, PART)
+                whole = 0.0  # weight of the cells that lie wholly in the shape
                 for corner in range(8):
                     weight = 1.0
                     c = ti.Vector([0, 0, 0])
@@ -128,12 +141,17 @@ def raise_to(
                         c[a] = int(base[a]) + up
                         weight *= f[a] if up == 1 else 1.0 - f[a]
                     w = windowed(c, first, size, periods)
-                    if w >= 0 and weight > 0.0:
-                        within += weight * volume[w]
-                        for a in ti.static(range(3)):
-                            sections[a] += weight * across[w + a * total]
-                met = ti.max(ti.min(within, 1.0), crossing(sections, way, length, box))
-                if met > 0.0:
+                    row = -1
+                    if w >= 0:
+                        row = rows[w]
+                    if row == 0:
+                        whole += weight
+                    elif row > 0 and weight > 0.0:
+                        for m in ti.static(range(PART)):
+                            there[m] += weight * parts[row * PART + m]
+                there += whole
+                if there[0] > 0.0:
+                    met = ti.max(ti.min(there[0], 1.0), crossing(there, way, length, flat))
                     time = now + back * (before - now)
                     best = ti.max(
                         best, fade * met * modulation(x, time, strength, seed, noise_step, noise_first)
@@ -218,17 +236,26 @@ class Cover:
     Attributes:
         shape: the shape of the source, at its position in the coordinates of the window.
         first: the first cell of the window, which may extend beyond periodic ends.
-        volume, across: `[sx, sy, sz]` and `[3, sx, sy, sz]`, see `shapes.Shares`; 0 in solids.
+        volume, across, faces: `[sx, sy, sz]`, `[3, sx, sy, sz]` and `[2, 3, sx, sy, sz]`, see `shapes.Shares`; 0 in
+            solids.
     """
 
     shape: Shape
     first: tuple[int, ...]
     volume: np.ndarray
     across: np.ndarray
+    faces: np.ndarray
 
     def cells(self, chosen: tuple[np.ndarray, ...], grid: Grid) -> tuple[np.ndarray, ...]:
         """Convert indices in the window to indices in the grid."""
         return tuple((c + f) % n for c, f, n in zip(chosen, self.first, grid.cells, strict=True))
+
+
+def flat_axes(shape: Shape) -> int:
+    """The axes across which the sides of `shape` are flat and at right angles to the others: 3 for all, -1 for none."""
+    if shape.kind == "box":
+        return 3
+    return shape.axis if shape.kind == "cylinder" and shape.axis is not None else -1
 
 
 def placed(source: Source, time: float) -> Shape:
@@ -250,16 +277,19 @@ def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover |
     wide = ranges + [(0, 1)] * (3 - dim)
     shape = tuple(b - a for a, b in wide)
     volume, across = np.zeros(shape, np.float32), np.zeros((3, *shape), np.float32)
+    faces = np.zeros((2, 3, *shape), np.float32)
     for image in images:
         if all(is_full or c == d for c, d, is_full in zip(image.center, central.center, lap, strict=True)):
             covered = shares(image, ranges, CENTRES, grid.cell_size)
             volume += covered.volume.reshape(shape)
             across[:dim] += covered.across.reshape(dim, *shape)
+            faces[:, :dim] += covered.faces.reshape(2, dim, *shape)
     shut = ~window(fluid, wide)
-    volume[shut] = across[:, shut] = 0.0
+    volume[shut] = across[:, shut] = faces[:, :, shut] = 0.0
     if not volume.any():
         return None
-    return Cover(central, tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
+    full = (np.minimum(array, 1.0) for array in (volume, across, faces))
+    return Cover(central, tuple(a for a, _ in wide), *full)
 
 
 def noise_factors(
@@ -299,11 +329,11 @@ class _Cells:
 
 @dataclass
 class _Region:
-    """The cells that a source covers, as a `Cover` on the device."""
+    """The cells that a source covers, as a `Cover` on the device. Cells that lie wholly in the shape share a row."""
 
     first: tuple[int, ...]
-    volume: torch.Tensor  # flat [sx, sy, sz], in [0, 1]; zero in solids
-    across: torch.Tensor  # flat [3, sx, sy, sz]
+    rows: torch.Tensor  # flat [sx, sy, sz], of `parts`; -1 in solids and where the shape is not
+    parts: torch.Tensor  # flat [rows, PART]: volume, across [3], faces [2, 3]; all in [0, 1]
     shape: tuple[int, ...]
     around: _Cells | None = None
 
@@ -338,8 +368,7 @@ class Emitter:
         if (source.density, source.temperature, source.fuel) != (None, None, None):
             covered = cover(source, grid, geometry.fluid, time)
             if covered is not None:
-                arrays = self._tensor(covered.volume), self._tensor(covered.across)
-                self._region = _Region(covered.first, *arrays, covered.volume.shape)
+                self._region = self._covered(covered)
         self._pushed: list[list[_Pushed]] = []
         if self._pushes:
             images = placed(source, time).images(grid.periods)
@@ -404,9 +433,9 @@ class Emitter:
     ) -> None:  # fmt: skip
         strength, seed, first, step = _noise(self.source, self.grid, CENTRES)
         raise_to(
-            field, around.cells, around.places, came, drift, around.clear, region.volume, region.across,
+            field, around.cells, around.places, came, drift, around.clear, region.rows, region.parts,
             region.first, region.shape, self._periods, target, PATH_STEP, strength, seed, first, step,
-            (start + seconds) * RENEWALS_PER_SECOND, start * RENEWALS_PER_SECOND, int(self.source.shape.kind == "box"),
+            (start + seconds) * RENEWALS_PER_SECOND, start * RENEWALS_PER_SECOND, flat_axes(self.source.shape),
         )  # fmt: skip
 
     def _drift(self, start: float, seconds: float) -> tuple[float, ...]:
@@ -442,6 +471,14 @@ class Emitter:
             state.velocity[axis][faces] += gained
         for axis in range(grid.dim):
             self.layout.join(state.velocity[axis], axis)
+
+    def _covered(self, cover: Cover) -> _Region:
+        cut = (cover.volume > 0) & (cover.volume < 1)
+        rows = np.where(cover.volume >= 1, 0, -1).astype(np.int32)
+        rows[cut] = 1 + np.arange(np.count_nonzero(cut))
+        arrays = (cover.volume[cut][None], cover.across[:, cut], cover.faces[:, :, cut].reshape(6, -1))
+        parts = np.concatenate([np.ones((1, PART), np.float32), np.concatenate(arrays).T])
+        return _Region(cover.first, self._tensor(rows), self._tensor(parts), cover.volume.shape)
 
     def _around(self, region: _Region, reach: int) -> _Cells:
         if region.around is None or region.around.reach < reach:

@@ -100,32 +100,41 @@ class Reference:
         counts = [n + 2 * more for n, more in zip(grid.cells, beyond, strict=True)]
         domain = tuple(slice(more, more + n) for n, more in zip(grid.cells, beyond, strict=True))
         ranges = [(-more, n + more) for n, more in zip(grid.shape, beyond, strict=False)]
-        volume, across = np.zeros(counts), np.zeros((3, *counts))
+        volume, across, faces = np.zeros(counts), np.zeros((3, *counts)), np.zeros((2, 3, *counts))
         middle = (slice(None), slice(None), slice(None) if grid.dim == 3 else slice(1, 2))
         for image in images:
             found = shares(image, ranges, (0.5,) * 3, grid.cell_size)
             volume[middle] += found.volume.reshape(volume[middle].shape)
             for axis in range(grid.dim):
                 across[axis][middle] += found.across[axis].reshape(volume[middle].shape)
-        volume, across = np.minimum(volume, 1.0), np.minimum(across, 1.0)
+                for end in range(2):
+                    faces[end, axis][middle] += found.faces[end, axis].reshape(volume[middle].shape)
+        volume, across, faces = (np.minimum(array, 1.0) for array in (volume, across, faces))
         for axis, wraps in enumerate(grid.periodic):
             if not wraps:  # nothing is emitted outside
-                for array in (volume, *across):
+                for array in (volume, *across, *faces[0], *faces[1]):
                     _end(array, axis, 0)[...] = _end(array, axis, -1)[...] = 0.0
         length = sum(abs(d) for d in back)
         some = np.maximum(length, 1e-30)
 
         def met(areas: list) -> Array:
-            return np.sqrt(sum((d * a) ** 2 for d, a in zip(back, areas, strict=True))) / some
+            """Half the integral of |w.n| over the surface, for a ball or a part of it: its faces and the rest."""
+            sections, below, above = areas[:3], areas[3:6], areas[6:]
+            flat = sum(abs(d) * (b + a) for d, b, a in zip(back, below, above, strict=True))
+            net = [d * (b - a) for d, b, a in zip(back, below, above, strict=True)]
+            whole = [d * (2 * s - b - a) for d, s, b, a in zip(back, sections, below, above, strict=True)]
+            round_ = sum(net) ** 2 + sum(w**2 - n**2 for w, n in zip(whole, net, strict=True))
+            return np.minimum(0.5 * (flat + np.sqrt(np.maximum(round_, 0.0))) / some, 1.0)
 
-        share = np.where((volume[domain] > 0) & (length > 1e-6), met([area[domain] for area in across]), 0.0)
+        parts = [*across, *faces[0], *faces[1]]
+        share = np.where((volume[domain] > 0) & (length > 1e-6), met([part[domain] for part in parts]), 0.0)
         best = np.maximum(volume[domain], np.minimum(share, field / target + share * np.minimum(length, 1.0)))
         most = np.maximum(np.max(np.abs(back), axis=0), 1e-30)
         here = np.stack(np.meshgrid(*(np.arange(n) for n in field.shape), indexing="ij")).astype(float)
         here += np.reshape(beyond, (3, 1, 1, 1))
         for part in range(1, 1 + int(most.max() / 0.25)):
             place = here + np.stack(back) * (part * 0.25 / most)
-            within, *areas = (_interpolate(area, place, (False,) * 3)[0] for area in (volume, *across))
+            within, *areas = (_interpolate(area, place, (False,) * 3)[0] for area in (volume, *parts))
             there = np.clip(most / 0.25 - part, 0, 1) * np.maximum(within, met(areas))
             best = np.where(volume[domain] < 1.0, np.maximum(best, there), best)
         return np.maximum(field, target * best)

@@ -65,6 +65,30 @@ def test_a_nozzle_blows_at_its_velocity(where: str, scale: int, cfl: float) -> N
     assert net_outflow(solver) == pytest.approx(SPEED * 0.18, rel=0.01)
 
 
+def core(solver: Solver, mouth: tuple[int, int], scale: int) -> float:
+    """The velocity of the jet of `jet` on its axis, in the fifth cell from the mouth (times `scale`)."""
+    x, y = mouth
+    return float(solver.velocity()[0, x + 4 * scale : x + 5 * scale, y - 1 : y + 1].mean())
+
+
+def test_the_core_of_a_jet_keeps_the_velocity_of_its_nozzle() -> None:
+    """While the vortex at its head passes, the core is faster, on fine cells as on coarse ones; later it is not."""
+    passing = {}
+    for scale in (2, 1):
+        setup, _, mouth = jet("wall", scale)
+        solver = Solver(setup)
+        for _ in range(10):
+            solver.advance(FRAME)
+        passing[scale] = core(solver, mouth, scale)
+    later = []
+    for _ in range(32):
+        solver.advance(FRAME)
+        later.append(core(solver, mouth, 1))
+    assert passing[1] == pytest.approx(passing[2], rel=0.02)
+    assert 1.05 * SPEED < passing[1] < 1.1 * SPEED
+    assert float(np.mean(later)) == pytest.approx(SPEED, rel=0.02)
+
+
 def test_no_smoke_comes_out_at_the_sides_of_a_nozzle() -> None:
     """The column of cells outwards from its edge once read .7 .04 .06 .15 0 .01 0."""
     setup, _, _ = jet("wall", cfl=0.5)
