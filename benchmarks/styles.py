@@ -30,7 +30,7 @@ from fluidsr.models.style import style_of
 from fluidsr.pipeline.style_choice import read_directions
 
 SEEDS = (1, 2)
-MOVIE_EDGE = 320  # pixels of each picture
+MOVIE_EDGE = 240  # pixels of each picture
 AMOUNTS = np.linspace(-2, 2, 9)
 
 
