@@ -13,6 +13,7 @@ from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, SimulationSpec
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.read_options import ReadOptions
+from fluidsr.pipeline.scene_keys import named_in
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ExternalPair, Side
@@ -31,7 +32,11 @@ _READ_DEFAULTS = {
 
 def simulations_of(pairs: PairsFile) -> list[ExternalPair]:
     """The simulations that `pairs` names. Raises InputError for files that do not exist."""
-    return [_simulation(one, pairs) for one in pairs.simulations]
+    simulations = []
+    for place, spec in enumerate(pairs.simulations):
+        with named_in(f"simulations[{place}]", ("frames",) if spec.frames is not None else ()):
+            simulations.append(_simulation(spec, pairs))
+    return simulations
 
 
 def scalarflow(
@@ -164,14 +169,14 @@ def _simulation(spec: SimulationSpec, pairs: PairsFile) -> ExternalPair:
     from fluidsr.dataset import ExternalPair
 
     frames = spec.frames if spec.frames is not None else pairs.frames
-    factor = None if spec.low else spec.factor or pairs.factor
+    factor = spec.factor if spec.low else spec.factor or pairs.factor
     high = _read_options(spec.high, spec, pairs)
     low = _read_options(spec.low, spec, pairs) if spec.low else None
     source: dict[str, Any] = {
         "high": list(spec.high.files),
         "low": list(spec.low.files) if spec.low else None,
         "frames": frames,
-        "factor": factor,
+        "factor": None if spec.low else factor,
         "split": spec.split,
         "high_intake": high,
         "low_intake": low,
@@ -181,7 +186,7 @@ def _simulation(spec: SimulationSpec, pairs: PairsFile) -> ExternalPair:
         _side(spec.low, low, frames) if spec.low and low else None,
         factor,
         spec.split,
-        spec.zero_velocity or pairs.zero_velocity,
+        pairs.zero_velocity if spec.zero_velocity is None else spec.zero_velocity,
         source,
     )
 

@@ -1,4 +1,4 @@
-"""Errors about parameters that a scene gives: they name the keys of the scene, not the options of a command."""
+"""Errors about parameters that a YAML file gives (a scene, a list of pairs) name its keys, not a command's options."""
 
 from __future__ import annotations
 
