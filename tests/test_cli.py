@@ -96,6 +96,17 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
         (["info", "smoke3d-x4-gna"], "did you mean 'smoke3d-x4-gan'?"),
         (["info", "plume"], "'fluidsr scenes show plume'"),
         (["models", "show", "no-such-model"], "no-such-model"),
+        (["models", "show", "SMOKE3D-X4"], "did you mean 'smoke3d-x4'?"),
+        (["models", "show", "smoke3d-x4.safetensors"], "did you mean 'smoke3d-x4'?"),
+        (
+            ["models", "export", "smoke2d-x4", "--onnx", "-o", "m.safetensors"],
+            "--output: m.safetensors is not the name of an ONNX file; give a name ending in .onnx",
+        ),
+        (
+            ["scenes", "check", "plume", "--set", "frames=3"],
+            "--set frames: there is no key 'frames' here; it",
+        ),
+        (["scenes", "check", "plume", "--set", "size.x=3"], "--set size.x: there is no key 'size' here"),
         (["scenes", "show", "no-such-scene"], "no-such-scene"),
     ],
 )

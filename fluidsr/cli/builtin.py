@@ -133,6 +133,8 @@ def models_export(
     from fluidsr import models
     from fluidsr.models.onnx_export import export_onnx
 
+    if output is not None and output.suffix.lower() != ".onnx":
+        raise InputError("output", f"{output} is not the name of an ONNX file", "give a name ending in .onnx")
     model = models.load(name)
     target = output or Path(f"{model.card.name}.onnx")
     if target.exists() and not overwrite:
