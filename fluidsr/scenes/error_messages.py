@@ -91,9 +91,7 @@ def _unknown_key(path: tuple[Any, ...], schema: Mapping[str, Any], data: Any) ->
     places = _places_of(key, schema) if len(path) == 1 else []
     if 0 < len(places) <= _MOST_PLACES:
         return Problem(path, problem, f"it belongs to a section: {' or '.join(places)}")
-    alike = [word for word in known if len(key) > 2 and (word.startswith(key) or key.startswith(word))]
-    remedy = f"did you mean '{alike[0]}'?" if alike else _closest(key, known, "the keys are")
-    return Problem(path, problem, remedy)
+    return Problem(path, problem, _closest(key, known, "the keys are"))
 
 
 def _places_of(key: str, schema: Mapping[str, Any]) -> list[str]:
@@ -156,6 +154,10 @@ def _wrong_value(
         bound = f"at least {context['min_length']}" if too_short else f"at most {context['max_length']}"
         items = "item" if context["actual_length"] == 1 else "items"
         return Problem(path, f"has {context['actual_length']} {items}", f"give {bound}")
+    if kind in ("string_too_short", "string_too_long"):
+        most = context.get("max_length")
+        problem = "is empty" if most is None else f"has more than {most} characters"
+        return Problem(path, problem, _remedy_of_kind(path, "string_type", value, schema, data))
     if kind == "string_pattern_mismatch":
         about = _about(schema, path, data).split(";")[0]
         return Problem(
@@ -186,8 +188,13 @@ def _holds_mappings(items: Mapping[str, Any]) -> bool:
 
 
 def _closest(word: str, known: Sequence[str], otherwise: str) -> str:
+    """The remedy for a wrong `word`: one of `known` that it begins, or begins with, or resembles; else all of them."""
+    lower = word.lower()
     by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=_CLOSE)
+    near = [
+        name for name in by_lower if len(lower) > 2 and (name.startswith(lower) or lower.startswith(name))
+    ]
+    near += difflib.get_close_matches(lower, by_lower, n=1, cutoff=_CLOSE)
     return f"did you mean '{by_lower[near[0]]}'?" if near else f"{otherwise} {', '.join(known)}"
 
 
