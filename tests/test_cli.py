@@ -91,6 +91,12 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
             ["train", "--data", "d", "--recipe", "r", "--steps", "0"],
             "0 is out of range; give a whole number of at least 1;",
         ),
+        (
+            ["upsample", "smoke.vdb", "-o", ""],
+            "The value of -o is empty; give one, or check the shell variable",
+        ),
+        (["upsample", "smoke.vdb", "--output="], "The value of --output is empty; give one"),
+        (["render", ""], "Argument 2 is empty; give one"),
         (["models"], "Missing command, one of export, list, show;"),
         (["scenes"], "Missing command, one of check, list, schema, show;"),
         (["info", "smoke3d-x4-gna"], "did you mean 'smoke3d-x4-gan'?"),
