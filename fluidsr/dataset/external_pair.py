@@ -31,6 +31,8 @@ class Side:
         cell_size: replaces the cell size of the files, m; None: as in the files.
         at_corner: the files store positions of lower cell corners, although their format means centers.
         box: gives the tight box of a frame without reading the frame; None for a frame without smoke.
+        stride: duration of a numbered frame, as a fraction of that of the files' frames, if they state none: below 1
+            for subframes.
     """
 
     label: str
@@ -41,6 +43,7 @@ class Side:
     cell_size: float | None = None
     at_corner: bool = False
     box: Callable[[int], FrameGrid | None] | None = None
+    stride: float = 1.0
 
     def frame(self, number: int) -> tuple[Frame, bool]:
         """The frame with velocity in m/s and its time, and whether its box is only the box of its smoke."""
@@ -50,6 +53,8 @@ class Side:
         frame = taken.in_metres_per_second(self.unit, self.frame_rate)
         if self.at_corner:
             frame = frame.replace(origin=tuple(x + 0.5 * frame.cell_size for x in frame.origin))
+        if not taken.has_rate:
+            frame = frame.replace(dt=frame.dt * self.stride)
         if frame.time == 0.0:
             frame = frame.replace(time=number * frame.dt)
         return frame, taken.tight

@@ -348,3 +348,62 @@ def test_files_without_a_cell_size_are_told_by_their_cells(
     )
     message = capsys.readouterr().err
     assert "yet they have 8 x 8 and 24 x 24 cells; state the cell size in the files" in message
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "pairs", "seconds"),
+    [
+        ((1, 2, 3), (1, 1.5, 2, 2.5, 3), {1: 1, 2: 2, 3: 3}, 1 / 24),
+        ((1, 1.5, 2), (1, 1.5, 2), {1: 1, 1.5: 1.5, 2: 2}, 1 / 48),
+        ((1.5, 2, 2.5), (1, 1.5, 2, 2.5), {1.5: 1.5, 2: 2, 2.5: 2.5}, 1 / 48),
+    ],
+)
+def test_subframes_are_paired_by_their_time(
+    tmp_path: Path, low: tuple[float, ...], high: tuple[float, ...], pairs: dict[float, float], seconds: float
+) -> None:
+    for side, n, numbers in (("low", 8, low), ("high", 32, high)):
+        (tmp_path / side).mkdir()
+        for number in numbers:
+            frame = puff(n, 1.6 / n, 0, 0, 2)
+            shown = f"{int(number):04d}" + (".5" if number % 1 else "")
+            np.savez(
+                tmp_path / side / f"smoke.{shown}.npz",
+                density=frame.density * number,
+                velocity=frame.velocity,
+                cell_size=frame.cell_size,
+            )
+    assert (
+        call("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "-o", tmp_path / "s")
+        == 0
+    )
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    greatest = puff(8, 0.2, 0, 0, 2).density.max(), puff(32, 0.05, 0, 0, 2).density.max()
+    found = {
+        float(simulation.coarse(t).density.max() / greatest[0]): float(
+            simulation.fine(t).density.max() / greatest[1]
+        )
+        for t in range(simulation.frames)
+    }
+    assert list(found) == pytest.approx(list(pairs), rel=1e-3)
+    assert list(found.values()) == pytest.approx(list(pairs.values()), rel=1e-3)
+    assert simulation.dt == pytest.approx(seconds)
+
+
+def test_the_times_of_files_without_a_rate_give_one(tmp_path: Path) -> None:
+    for side, n in (("low", 8), ("high", 32)):
+        (tmp_path / side).mkdir()
+        for number in range(1, 4):
+            frame = puff(n, 1.6 / n, 0, 0, 2)
+            np.savez(
+                tmp_path / side / f"out_{10 * number:04d}.npz",
+                density=frame.density,
+                velocity=frame.velocity,
+                cell_size=frame.cell_size,
+                time=0.05 * number,
+            )
+    assert (
+        call("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "-o", tmp_path / "s")
+        == 0
+    )
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    assert simulation.dt == pytest.approx(0.05)
