@@ -91,11 +91,28 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
             ["train", "--data", "d", "--recipe", "r", "--steps", "0"],
             "0 is out of range; give a whole number of at least 1;",
         ),
+        (
+            ["upsample", "smoke.vdb", "-o", ""],
+            "The value of -o is empty; give one, or check the shell variable",
+        ),
+        (["upsample", "smoke.vdb", "--output="], "The value of --output is empty; give one"),
+        (["render", ""], "Argument 2 is empty; give one"),
         (["models"], "Missing command, one of export, list, show;"),
         (["scenes"], "Missing command, one of check, list, schema, show;"),
         (["info", "smoke3d-x4-gna"], "did you mean 'smoke3d-x4-gan'?"),
         (["info", "plume"], "'fluidsr scenes show plume'"),
         (["models", "show", "no-such-model"], "no-such-model"),
+        (["models", "show", "SMOKE3D-X4"], "did you mean 'smoke3d-x4'?"),
+        (["models", "show", "smoke3d-x4.safetensors"], "did you mean 'smoke3d-x4'?"),
+        (
+            ["models", "export", "smoke2d-x4", "--onnx", "-o", "m.safetensors"],
+            "--output: m.safetensors is not the name of an ONNX file; give a name ending in .onnx",
+        ),
+        (
+            ["scenes", "check", "plume", "--set", "frames=3"],
+            "--set frames: there is no key 'frames' here; it",
+        ),
+        (["scenes", "check", "plume", "--set", "size.x=3"], "--set size.x: there is no key 'size' here"),
         (["scenes", "show", "no-such-scene"], "no-such-scene"),
     ],
 )

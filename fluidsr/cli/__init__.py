@@ -116,6 +116,19 @@ def _with_variables(line: str, context: click.Context | None) -> str:
     return line
 
 
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise UsageError for an empty argument: as a path it would mean the working directory, and it usually comes from
+    a shell variable that is not set."""
+    for place, argument in enumerate(arguments):
+        if argument == "" or re.fullmatch(r"--[a-z-]+=", argument):
+            option = argument.rstrip("=") or arguments[place - 1]
+            named = place > 0 and not argument and option.startswith("-")
+            what = f"The value of {option}" if named or argument else f"Argument {place + 1}"
+            raise click.UsageError(
+                f"{what} is empty; give one, or check the shell variable that it comes from"
+            )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every error a user can cause ends as one line and an exit code.
 
@@ -126,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     with Session(arguments) as session:
         try:
+            _refuse_empty(arguments)
             sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False, obj=session) or 0)
         except click.ClickException as error:
             context = getattr(error, "ctx", None)

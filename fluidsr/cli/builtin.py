@@ -53,11 +53,19 @@ def scenes_show(name: str, quiet: bool) -> None:
 @click.argument("files", nargs=-1, required=True, shell_complete=completion.SCENES)
 @options("scene-set")
 def scenes_check(files: tuple[str, ...], overrides: tuple[str, ...], quiet: bool) -> None:
-    """Validate scene files without running them."""
+    """Validate scene files without running them.
+
+    The models and files that the scenes name are checked, too.
+    """
     from fluidsr import scenes
+    from fluidsr.pipeline import simulate
 
     for file in files:
         scene = scenes.load(file, overrides)
+        try:
+            simulate.check(scene)
+        except InputError as error:
+            raise type(error)(f"{file}: {error.where}", error.what, error.remedy) from error
         cells = " x ".join(str(n) for n in scene.domain.resolution)
         click.echo(f"{file}: OK ({cells} cells, {scene.time.frames} frames)")
 
@@ -125,6 +133,8 @@ def models_export(
     from fluidsr import models
     from fluidsr.models.onnx_export import export_onnx
 
+    if output is not None and output.suffix.lower() != ".onnx":
+        raise InputError("output", f"{output} is not the name of an ONNX file", "give a name ending in .onnx")
     model = models.load(name)
     target = output or Path(f"{model.card.name}.onnx")
     if target.exists() and not overwrite:

@@ -31,6 +31,8 @@ class Side:
         cell_size: replaces the cell size of the files, m; None: as in the files.
         at_corner: the files store positions of lower cell corners, although their format means centers.
         box: gives the tight box of a frame without reading the frame; None for a frame without smoke.
+        stride: duration of a numbered frame, as a fraction of that of the files' frames, if they state none: below 1
+            for subframes.
     """
 
     label: str
@@ -41,6 +43,7 @@ class Side:
     cell_size: float | None = None
     at_corner: bool = False
     box: Callable[[int], FrameGrid | None] | None = None
+    stride: float = 1.0
 
     def frame(self, number: int) -> tuple[Frame, bool]:
         """The frame with velocity in m/s and its time, and whether its box is only the box of its smoke."""
@@ -50,6 +53,8 @@ class Side:
         frame = taken.in_metres_per_second(self.unit, self.frame_rate)
         if self.at_corner:
             frame = frame.replace(origin=tuple(x + 0.5 * frame.cell_size for x in frame.origin))
+        if not taken.has_rate:
+            frame = frame.replace(dt=frame.dt * self.stride)
         if frame.time == 0.0:
             frame = frame.replace(time=number * frame.dt)
         return frame, taken.tight
@@ -125,17 +130,28 @@ def survey(external: ExternalPair) -> Survey:
             raise InputError("factor", problem, "leave it out: it follows from the files")
         if abs(coarse.dt / fine.dt - 1) > _ALIKE:
             problem = f"frames last {coarse.dt:.6g} s on the coarse side and {fine.dt:.6g} s on the fine one"
-            raise InputError("low and high", problem, "give the frame rate")
+            raise InputError("the two sides", problem, "give `frame_rate`")
     if "velocity" not in coarse.fields and not external.still:
         raise InputError(
-            (coarse_side or fine_side).label,
+            _location(coarse_side or fine_side, coarse.number),
             "there is no velocity, and most generators read it",
-            "name its grid, or accept zeros, for generators that read only density (zero velocity)",
+            "name its grid with `velocity_grid`, take a range of frames that have one, or accept zeros with "
+            "`zero_velocity`, for generators that read only density",
         )
     result = Survey(
         coarse_side, fine_side, numbers, left_out, grids, coarse.dt, coarse.time, coarse.fields, fine.fields
     )
     return replace(result, dt=result.dt * result.step)
+
+
+def times_apart(surveyed: Survey) -> tuple[float, float] | None:
+    """The times (s) of the last frame on the coarse and on the fine side, if the files state both and they differ by
+    half a frame or more; None otherwise."""
+    if surveyed.coarse is None:
+        return None
+    coarse, fine = (side.take(surveyed.numbers[-1]).frame.time for side in (surveyed.coarse, surveyed.fine))
+    stated = coarse != 0.0 and fine != 0.0
+    return (coarse, fine) if stated and abs(coarse - fine) >= surveyed.dt / 2 else None
 
 
 def pair(surveyed: Survey, number: int) -> tuple[Frame, dict[str, np.ndarray]]:
@@ -164,8 +180,10 @@ def pair(surveyed: Survey, number: int) -> tuple[Frame, dict[str, np.ndarray]]:
 
 @dataclass(frozen=True)
 class _SideSummary:
-    """The common properties of the frames of a side; `time` is the time of the first frame (s)."""
+    """The common properties of the frames of a side; `time` is the time of the first frame (s), `number` the first
+    with smoke."""
 
+    number: int
     extent: Extent
     fields: tuple[str, ...]
     dt: float
@@ -193,7 +211,7 @@ def _summarize(side: Side, numbers: Sequence[int]) -> _SideSummary:
         problem = f"its cells change from {min(sizes):g} m to {max(sizes):g} m"
         raise InputError(side.label, problem, "give frames of one cell size")
     fields = tuple(name for name in FIELDS if name in filled_frame.fields())
-    return _SideSummary(Extent(around(places), tight), fields, filled_frame.dt, first.time)
+    return _SideSummary(filled[0], Extent(around(places), tight), fields, filled_frame.dt, first.time)
 
 
 def _common(coarse: Side | None, fine: Side) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -210,7 +228,7 @@ def _common(coarse: Side | None, fine: Side) -> tuple[tuple[int, ...], tuple[int
             problem = (
                 f"no frame is in both: they are numbered {_span(coarse.numbers)} and {_span(fine.numbers)}"
             )
-            raise InputError("low and high", problem, "rename one, so that equal numbers form pairs")
+            raise InputError("the two sides", problem, "rename one, so that equal numbers form pairs")
         for number in sorted(alone):
             if numbers[0] < number < numbers[-1]:
                 lacking = fine if number in coarse.numbers else coarse
@@ -237,7 +255,7 @@ def _placed(surveyed: Survey, side: Side, number: int, place: FrameGrid, names: 
         )
     if abs(frame.dt * surveyed.step / surveyed.dt - 1) > _ALIKE:
         problem = f"it lasts {frame.dt:.6g} s, and others {surveyed.dt / surveyed.step:.6g} s"
-        raise InputError(location, problem, "give the frame rate")
+        raise InputError(location, problem, "give `frame_rate`")
     frame = frame.with_fields({name: present[name] for name in names})
     try:
         return on_grid(_cut(frame, place, 1 if side is surveyed.coarse else surveyed.grids.factor - 1), place)

@@ -14,7 +14,7 @@ from typing import Any
 
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import FINE_FIELDS, split_of
-from fluidsr.dataset.external_pair import ExternalPair, Survey, pair, survey
+from fluidsr.dataset.external_pair import ExternalPair, Survey, pair, survey, times_apart
 from fluidsr.dataset.layout import simulation_name
 from fluidsr.dataset.pair_checks import DensityComparison
 from fluidsr.dataset.simulation_job import FASTEST, Speeds
@@ -266,6 +266,13 @@ def _import_one(
     fastest = max(speeds.as_dict()["greatest"])
     if not external.still and not _STILL < fastest <= FASTEST:
         note(f"{name}: air crosses {fastest:.3g} coarse cells per frame at most; is its velocity unit right?")
+    if times := times_apart(surveyed):
+        low, high = times
+        number = surveyed.numbers[-1]
+        note(
+            f"{name}: frame {number} is at {low:.4g} s on the coarse side and at {high:.4g} s on the fine one; "
+            "are the frames numbered alike?"
+        )
     if surveyed.coarse is not None and (doubt := comparison.doubt()):
         note(f"{name}: {doubt}")
     return name

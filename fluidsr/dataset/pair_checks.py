@@ -53,15 +53,15 @@ def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
     """
     coarse, fine = coarse_extent.place, fine_extent.place
     if len(coarse.shape) != len(fine.shape):
-        raise InputError("low and high", "one is 2-D and the other 3-D", "pair sequences of one dimension")
-    factor = _factor(coarse.cell_size, fine.cell_size)
+        raise InputError("the two sides", "one is 2-D and the other 3-D", "pair sequences of one dimension")
+    factor = _factor(coarse, fine)
     size = coarse.cell_size / factor
     offset = np.subtract(fine.origin, coarse.origin) / size
     shift = np.rint(offset).astype(int)
     if (np.abs(offset - shift) > _WHOLE).any():
         fractions = ", ".join(f"{x:.3g}" for x in offset - shift)
         raise InputError(
-            "low and high",
+            "the two sides",
             f"the fine cells do not divide the coarse ones: they are offset by ({fractions}) of a fine cell",
             "set `cells_at` to corner if the files mean corners; else resample one side, or give only the fine one",
         )
@@ -73,7 +73,7 @@ def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
         apart = max(np.abs(shift).max(), np.abs(ends[0] - ends[1]).max())
         if apart >= factor or (end <= first).any():
             raise InputError(
-                "low and high",
+                "the two sides",
                 f"their boxes differ: the coarse one is {_extent_text(coarse)}, the fine one {_extent_text(fine)}",
                 "pair sequences of one domain",
             )
@@ -113,17 +113,20 @@ def unplaced_factor(coarse: Extent, fine: Extent) -> int | None:
     return int(factor) if factor in FACTORS else None
 
 
-def _factor(coarse: float, fine: float) -> int:
-    factor = round(coarse / fine)
-    if factor not in FACTORS or abs(coarse / fine / factor - 1) > _ALIKE:
-        raise InputError(
-            "low and high",
-            f"cells of {coarse:g} m and {fine:g} m differ by a factor of {coarse / fine:.4g}",
-            "pair sequences whose cell sizes differ by a factor of 2, 4 or 8"
-            if coarse >= fine
-            else "give the coarse side as low",
-        )
-    return factor
+def _factor(coarse: FrameGrid, fine: FrameGrid) -> int:
+    ratio = coarse.cell_size / fine.cell_size
+    factor = round(ratio)
+    if factor in FACTORS and abs(ratio / factor - 1) <= _ALIKE:
+        return factor
+    sizes = f"cells of {coarse.cell_size:g} m and {fine.cell_size:g} m differ by a factor of {ratio:.4g}"
+    if ratio <= 1 and math.prod(fine.shape) > math.prod(coarse.shape):
+        counts = " and ".join(" x ".join(map(str, grid.shape)) for grid in (coarse, fine))
+        remedy = "state the cell size in the files; cell sizes must differ by a factor of 2, 4 or 8"
+        raise InputError("the two sides", f"{sizes}, yet they have {counts} cells", remedy)
+    if ratio < 1:
+        raise InputError("the two sides", sizes, "give the coarse side as `low`")
+    remedy = "pair sequences whose cell sizes differ by a factor of 2, 4 or 8"
+    raise InputError("the two sides", sizes, remedy)
 
 
 def _extent_text(place: FrameGrid) -> str:

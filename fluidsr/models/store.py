@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,12 @@ def shipped_closures() -> list[str]:
     return sorted(path.stem for path in WEIGHTS.glob(f"{CLOSURES}*{SUFFIX}"))
 
 
-def locate(name_or_path: str | Path) -> Path:
+def locate(name_or_path: str | Path, offered: Sequence[str] = ()) -> Path:
     """The file of a model, given the name of a shipped model, the path of a file, or the folder of a training with one
-    model. Raises ModelError if there is no such model."""
+    model.
+
+    Raises ModelError if there is no such model; the message offers the shipped names in `offered`, by default all.
+    """
     text = str(name_or_path)
     if text in (*shipped(), *shipped_closures()):
         return WEIGHTS / f"{text}{SUFFIX}"
@@ -70,8 +73,8 @@ def locate(name_or_path: str | Path) -> Path:
         return path
     if path.is_dir():
         return _only_model(path)
-    names = [*shipped(), *shipped_closures()]
-    close = difflib.get_close_matches(text, names, n=1)
+    names = offered or [*shipped(), *shipped_closures()]
+    close = difflib.get_close_matches(path.name.lower().removesuffix(SUFFIX), names, n=1)
     remedy = (
         f"did you mean '{close[0]}'?"
         if close
@@ -110,7 +113,7 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     On return the card has the properties of the network, and all weights are finite and have the checksum in the card.
     Raises ModelError for a file that is missing, damaged, or not a generator.
     """
-    network, card = _load(locate(name_or_path), device)
+    network, card = _load(locate(name_or_path, shipped()), device)
     if not isinstance(network, Generator):
         problem, remedy = (
             "corrects coarse runs and upsamples nothing",
@@ -122,7 +125,7 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
 
 def load_closure(name_or_path: str | Path, device: str = "cpu") -> ClosureModel:
     """Load a corrector of coarse runs, as `load` does a generator. Raises ModelError."""
-    network, card = _load(locate(name_or_path), device)
+    network, card = _load(locate(name_or_path, shipped_closures()), device)
     if not isinstance(network, Closure):
         problem = "upsamples frames and corrects no coarse run"
         raise ModelError(str(name_or_path), problem, f"give one of: {', '.join(shipped_closures()) or '-'}")
@@ -206,7 +209,7 @@ class _open:
                 raise _damaged(self.path, f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
             with self.path.open("rb") as raw:
                 if int.from_bytes(raw.read(8), "little") > MAX_HEADER_BYTES:
-                    raise _damaged(self.path, "its header is too large")
+                    raise _damaged(self.path, "it is not a safetensors file, or its header is too large")
             self.file = safe_open(self.path, framework="pt")
             return self.file.__enter__()
         except OSError as error:

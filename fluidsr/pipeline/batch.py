@@ -70,7 +70,7 @@ def simulate_batch(
     names = [job.scene.name for job in jobs]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(name, "two scenes have this name", "give each its own `name`")
+            raise InputError(name, "two scenes have this name", "give each scene another name")
     parent.mkdir(parents=True, exist_ok=True)
     progress = Progress(len(jobs), "scenes", stage="simulate", quiet=quiet)
     results = []

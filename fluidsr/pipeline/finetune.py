@@ -52,11 +52,14 @@ class OwnPairs:
     read: Mapping[str, Any] | None = None
 
     def check(self) -> None:
-        """Raise InputError unless either a dataset or files are given."""
+        """Raise InputError unless either a dataset or files are given, and for options of files with a dataset."""
         if self.data is not None and (self.low or self.high):
             raise InputError("data", "a dataset and files are both given", "give `data`, or `low` and `high`")
         if self.data is None and not self.high:
             raise InputError("high", "no pairs are given", "give `low` and `high`, or `data`")
+        if self.data is not None and self.read:
+            problem = "says how files are read, and a dataset is given"
+            raise InputError(next(iter(self.read)), problem, "leave it out, or give `low` and `high`")
 
 
 def finetune_job(

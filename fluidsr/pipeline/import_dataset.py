@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, SimulationSpec
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.read_options import ReadOptions
+from fluidsr.pipeline.scene_keys import named_in
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ExternalPair, Side
@@ -31,7 +33,11 @@ _READ_DEFAULTS = {
 
 def simulations_of(pairs: PairsFile) -> list[ExternalPair]:
     """The simulations that `pairs` names. Raises InputError for files that do not exist."""
-    return [_simulation(one, pairs) for one in pairs.simulations]
+    simulations = []
+    for place, spec in enumerate(pairs.simulations):
+        with named_in(f"simulations[{place}]", ("frames",) if spec.frames is not None else ()):
+            simulations.append(_simulation(spec, pairs))
+    return simulations
 
 
 def scalarflow(
@@ -164,24 +170,27 @@ def _simulation(spec: SimulationSpec, pairs: PairsFile) -> ExternalPair:
     from fluidsr.dataset import ExternalPair
 
     frames = spec.frames if spec.frames is not None else pairs.frames
-    factor = None if spec.low else spec.factor or pairs.factor
+    factor = spec.factor if spec.low else spec.factor or pairs.factor
     high = _read_options(spec.high, spec, pairs)
     low = _read_options(spec.low, spec, pairs) if spec.low else None
     source: dict[str, Any] = {
         "high": list(spec.high.files),
         "low": list(spec.low.files) if spec.low else None,
         "frames": frames,
-        "factor": factor,
+        "factor": None if spec.low else factor,
         "split": spec.split,
         "high_intake": high,
         "low_intake": low,
     }
+    sides = [(spec.high, high)] + ([(spec.low, low)] if spec.low and low else [])
+    numbered = _numbered([FrameSequence.of(side.files, frames) for side, _ in sides])
+    fine, *coarse = (_side(*side, items) for side, items in zip(sides, numbered, strict=True))
     return ExternalPair(
-        _side(spec.high, high, frames),
-        _side(spec.low, low, frames) if spec.low and low else None,
+        fine,
+        coarse[0] if coarse else None,
         factor,
         spec.split,
-        spec.zero_velocity or pairs.zero_velocity,
+        pairs.zero_velocity if spec.zero_velocity is None else spec.zero_velocity,
         source,
     )
 
@@ -195,38 +204,90 @@ def _read_options(side: SideOfPair, spec: SimulationSpec, pairs: PairsFile) -> d
     return options
 
 
-def _side(side: SideOfPair, options: dict[str, Any], frames: str | None) -> Side:
+@dataclass(frozen=True)
+class _Numbered:
+    """The frames of a side by the numbers that pair them.
+
+    `apart` is the distance of the numbers of consecutive files. `stride` is the distance of the frame numbers that the
+    files state for a distance of 1.
+    """
+
+    items: dict[int, FrameRef]
+    apart: float = 1.0
+    stride: float = 1.0
+
+
+def _numbered(caches: Sequence[FrameSequence]) -> list[_Numbered]:
+    """The frames of one side or of both sides of a simulation, by numbers that are equal at equal times.
+
+    If all sides have subframes (1, 1.5, 2), they are counted; if one of two has them, its whole frames remain. Raises
+    InputError for subframes that are not evenly spaced, or among which there is no whole frame.
+    """
+    divided = [any(item.frame % 1 for item in cache.all_frames) for cache in caches]
+    strides = [cache.items[0].stride for cache in caches]
+    for cache, has_subframes, stride in zip(caches, divided, strides, strict=True):
+        if has_subframes and stride == 1.0:
+            problem = "its subframes are not evenly spaced"
+            raise InputError(str(cache.items[0].source.parent), problem, "give evenly spaced frames")
+    if all(divided):
+        unit = min(strides)
+        return [
+            _Numbered({round(item.frame / unit): item for item in cache.items}, stride / unit, unit)
+            for cache, stride in zip(caches, strides, strict=True)
+        ]
+    numbered = []
+    for cache, has_subframes, stride in zip(caches, divided, strides, strict=True):
+        if not has_subframes:
+            numbers = sorted(item.number for item in cache.all_frames)
+            apart = min((b - a for a, b in pairwise(numbers)), default=1)
+            numbered.append(_Numbered({item.number: item for item in cache.items}, apart))
+            continue
+        whole = {int(item.frame): item for item in cache.items if not item.frame % 1}
+        if not whole:
+            problem = "has only subframes, and the other side only whole frames"
+            raise InputError(str(cache.items[0].source.parent), problem, "give frames of equal numbers")
+        numbered.append(_Numbered(whole, stride))
+    return numbered
+
+
+def _side(side: SideOfPair, options: dict[str, Any], numbered: _Numbered) -> Side:
     from fluidsr.dataset import Side
 
     read_options = ReadOptions(**{key: value for key, value in options.items() if key != "cells_at"})
-    cache = FrameSequence.of(side.files, frames)
-    items = {item.number: item for item in cache.items}
-    reader = _Reader(items, read_options)
+    reader = _Reader(numbered, read_options)
     return Side(
         side.files[0],
-        tuple(sorted(items)),
+        tuple(sorted(numbered.items)),
         reader.take,
         read_options.velocity_unit,
         read_options.frame_rate,
         at_corner=options["cells_at"] == "corner",
-        box=reader.box if all(item.source.suffix.lower() == ".vdb" for item in cache.items) else None,
+        box=reader.box
+        if all(item.source.suffix.lower() == ".vdb" for item in numbered.items.values())
+        else None,
+        stride=numbered.stride,
     )
 
 
 class _Reader:
     """Reads frames: what their files have of all that a dataset can keep."""
 
-    def __init__(self, items: dict[int, FrameRef], read_options: ReadOptions) -> None:
-        self._items, self._read_options = items, read_options
+    def __init__(self, numbered: _Numbered, read_options: ReadOptions) -> None:
+        self._items, self._apart, self._read_options = numbered.items, numbered.apart, read_options
         # What one frame has, the next one will have too, so that comes first: some formats read before they miss.
         self._tries = frame_reading.with_any(["velocity", "temperature", "solid"])
 
     def take(self, number: int) -> Taken:
-        """The frame as its file has it."""
+        """The frame as its file has it; with the time step from one number to the next, if only the times of the files
+        give one."""
         item = self._items[number]
-        taken, fields = frame_reading.take(item, self._read_options, *self._tries)
+        alone = replace(item, spacing=None, begin=())  # the time step from file to file is not wanted
+        taken, fields = frame_reading.take(alone, self._read_options, *self._tries)
         self._tries.remove(fields)
         self._tries.insert(0, fields)
+        timed = frame_reading.timed(taken, item, self._read_options)
+        if timed is not taken:
+            taken = replace(timed, frame=timed.frame.replace(dt=timed.frame.dt / self._apart))
         if taken.frame.time == 0.0 and item.time is not None:
             return replace(taken, frame=taken.frame.replace(time=item.time))
         return taken

@@ -70,10 +70,12 @@ class SimulationSpec(ReadSection):
 
     high: _Side = Field(description="The fine side")
     low: _Side | None = Field(default=None, description="The coarse side; absent: filtered from the fine one")
-    factor: Factor | None = Field(default=None, description="Where there is no coarse side")
+    factor: Factor | None = Field(
+        default=None, description="Needed if there is no coarse side; with one it must be that of the files"
+    )
     split: Split | None = Field(default=None, description="Absent: chosen")
     frames: _Frames | None = Field(default=None, description="A count, or a range A-B")
-    zero_velocity: Flag = Field(default=False, description="Accept a coarse side without velocity")
+    zero_velocity: Flag | None = Field(default=None, description="Accept a coarse side without velocity")
 
 
 class PairsFile(ReadSection):
@@ -126,8 +128,10 @@ def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFil
         raise InputError(
             "factor", "is unknown without a coarse side", "give `low`, or a `factor` of 2, 4 or 8"
         )
+    factor = more.pop("factor", None)
     pairs = [
-        {"high": fine, "low": coarse} for fine, coarse in zip(high, low or (None,) * len(high), strict=True)
+        {"high": fine, "low": coarse, "factor": factor}
+        for fine, coarse in zip(high, low or (None,) * len(high), strict=True)
     ]
     try:
         return PairsFile.model_validate({**more, "simulations": pairs}, context={"folder": Path.cwd()})

@@ -110,6 +110,10 @@ def render(
         stage, up = _stage_of(cache, read_options, scheduler, progress)
         if "up" not in seen_from:
             view = dataclasses.replace(view, up=up)
+        asked = {**seen_from, "turntable": turntable}
+        turned = [key for key in ("yaw", "pitch", "up", "turntable") if asked.get(key) is not None]
+        if len(stage.shape) == 2 and turned:
+            progress.note(f"2-D frames are seen from the front, without {', '.join(turned)}")
         # Pictures of a movie or a sheet must have one size, so it is computed once for all of them.
         width, height = preview.picture_size(stage, camera=view, width=width, height=height)
         target.check_size(width, height)

@@ -64,7 +64,7 @@ class ScaleField:
             _items(self.mask_key, self.mask)
         elif self.grid is not None:
             problem = f"'{self.grid}' is given without a mask"
-            raise InputError(f"{self.mask_key}_grid", problem, f"give a `{self.mask_key}`")
+            raise InputError(f"{self.mask_key}_grid", problem, f"add `{self.mask_key}`")
         for region in self.regions:
             if len(region.center) != dim:
                 problem = f"the regions are {len(region.center)}-D and the frames are {dim}-D"

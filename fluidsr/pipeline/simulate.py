@@ -22,9 +22,11 @@ from fluidsr.pipeline.frame_makers import (
     outputs_of,
 )
 from fluidsr.pipeline.frame_writer import RunOutputs
+from fluidsr.pipeline.inference_settings import DEFAULT
 from fluidsr.pipeline.preview import RunPreview, present
 from fluidsr.pipeline.progress import Progress, in_notebook
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.pipeline.scene_keys import named_in
 from fluidsr.pipeline.simulate_job import SimulatedFrame, SimulateJob
 from fluidsr.pipeline.upscale_methods import UpscaleMethod
 from fluidsr.scenes import Scene
@@ -206,20 +208,29 @@ def _read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
         return None, []
     start = scene.start
     path = Path(start.path)
-    frame = volumes.read(
-        path,
-        density_grid=start.density_grid,
-        velocity_grid=start.velocity_grid,
-        velocity_unit=start.velocity_unit,
-        frame_rate=start.frame_rate,
-    ).numpy()
+    with named_in("start", ("density_grid", "velocity_grid", "velocity_unit", "frame_rate"), file="start"):
+        frame = volumes.read(
+            path,
+            density_grid=start.density_grid,
+            velocity_grid=start.velocity_grid,
+            velocity_unit=start.velocity_unit,
+            frame_rate=start.frame_rate,
+        ).numpy()
     fields = frame.fields()
     for field, grid in (("temperature", start.temperature_grid), ("fuel", start.fuel_grid)):
         if grid is not None:
             if grid not in fields:
-                raise VolumeError(str(path), f"has no grid '{grid}'", f"its fields are {', '.join(fields)}")
+                where = f"start.{field}_grid: {path}"
+                raise VolumeError(where, f"has no grid '{grid}'", f"its fields are {', '.join(fields)}")
             frame = frame.with_fields({**frame.fields(), field: fields[grid]})
     return place(frame, scene, str(path))
+
+
+def check(scene: Scene) -> None:
+    """Raise InputError as `simulate` does for models and files that `scene` names and that do not fit it."""
+    upscale_methods.method_for(scene, "cpu", DEFAULT)
+    corrector_for(scene, "cpu")
+    _read_start(scene)
 
 
 def describe(job: SimulateJob) -> dict[str, Any]:

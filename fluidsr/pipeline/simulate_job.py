@@ -14,6 +14,7 @@ from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_numbers
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.provenance import digest
+from fluidsr.pipeline.style_choice import StyleChoice
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
 from fluidsr.scenes import Scene
 from fluidsr.scenes.corrector import Corrector
@@ -102,11 +103,18 @@ class SimulateJob:
         if model == "none":
             scene = scene.with_changes(upscale=None)
         elif model is not None:
+            from fluidsr import models
+
+            models.locate(model, models.shipped())
             scene = scene.with_model(model)
         if detail is not None:
             scene = scene.with_detail(detail)
         chosen = {"style_seed": style_seed, "style": dict(style) if style else None, "styles": styles}
-        scene = scene.with_style({key: value for key, value in chosen.items() if value is not None})
+        chosen = {key: value for key, value in chosen.items() if value is not None}
+        scene = scene.with_style(chosen)
+        if chosen and isinstance(scene.upscale, ModelUpscale):  # errors here name the caller's parameters
+            config = scene.upscale
+            StyleChoice(config.style_seed, config.style, config.styles).resolved([config.model])
         if formats:
             scene = scene.with_formats(formats)
         if name is not None:

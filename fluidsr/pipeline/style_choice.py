@@ -71,9 +71,7 @@ class StyleChoice:
         from fluidsr.models import locate, read_card
 
         if self.file is not None and not self.amounts:
-            raise InputError(
-                "styles", "has no effect without a direction", "give a `style`, e.g. enstrophy=1.5"
-            )
+            raise InputError("styles", "has no effect without a direction", "add `style`, e.g. enstrophy=1.5")
         if self.seed is None and not self.amounts:
             return self
         cards = {model: read_card(model) for model in models}

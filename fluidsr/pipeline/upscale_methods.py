@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fluidsr.errors import InputError, ModelError
 from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
+from fluidsr.pipeline.scene_keys import SHAPING, named_in
 from fluidsr.pipeline.shaping import Shaping
 from fluidsr.scenes import Scene
 from fluidsr.scenes.build import solid_fraction_of
@@ -127,6 +128,8 @@ class GeneratorMethod:
         """The method with a trained generator. Raises ModelError if its dimension is not the scene's, InputError for
         controls that do not fit."""
         dim = scene.dim
+        with named_in("upscale", file="upscale.model"):
+            upscaler = settings.load(config.model, device, scene.domain.periodic)
         shaping = Shaping.given(
             detail=config.detail,
             detail_mask=config.detail_mask,
@@ -139,9 +142,10 @@ class GeneratorMethod:
             style_seed=config.style_seed,
             style=config.style,
             styles=config.styles,
-        ).for_models([config.model])
-        shaping.check(dim)
-        upscaler = settings.load(config.model, device, scene.domain.periodic)
+        )
+        with named_in("upscale", SHAPING):
+            shaping = shaping.for_models([config.model])
+            shaping.check(dim)
         card = upscaler.card
         if card.dim != dim:
             problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
@@ -324,7 +328,8 @@ class _GeneratorFrame:
         self.made = True
 
     def _options(self) -> dict[str, Any]:
-        shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
+        with named_in("upscale", SHAPING):
+            shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
         options = {**shaping, "history": self.history}
         if self._solids is not None:
             options["fine_solid"] = self._solids.at(self._coarse.time)

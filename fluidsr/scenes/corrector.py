@@ -134,7 +134,10 @@ def corrector_for(scene: Scene, device: str) -> Corrector | None:
         name = f"closure{scene.dim}d-x{models.read_card(scene.upscale.model).factor}"
         if name not in models.shipped_closures():
             return None
-    model = models.load_closure(name, device)
+    try:
+        model = models.load_closure(name, device)
+    except ModelError as error:
+        raise ModelError(f"numerics.closure: {error.where}", error.what, error.remedy) from error
     return Corrector(model, scene, device)
 
 

@@ -38,7 +38,11 @@ Lengths = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=3)]
 
 
 def _both_sides(value: Any) -> Any:
-    return (value, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return (value, value)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"is neither a side nor [low, high]; give one of {', '.join(get_args(Boundary))}")
+    return value
 
 
 def _one_word(value: tuple[str, str]) -> Any:

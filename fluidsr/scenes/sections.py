@@ -341,8 +341,8 @@ class Sections(Strict):
     """All keys of a scene, each valid by itself; `Scene` adds what they must satisfy together."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        description="Name of the run and its files: letters, digits, '_', '-' and '.'; absent: the name of the "
-        "scene's file"
+        description="Name of the run and its files: up to 64 letters, digits, '_', '-' and '.'; absent: the name of "
+        "the scene's file"
     )
     domain: Domain = Field(description="The box that is simulated")
     time: Time = Field(default=Time(), description="Duration, frame rate and substeps")

@@ -126,7 +126,8 @@ def _start(scene: Sections) -> list[Problem]:
     if scene.start is None:
         if scene.sources:
             return []
-        return [Problem(("sources",), "is missing", "add it: where smoke, heat and motion come from")]
+        problem = "is empty" if "sources" in scene.model_fields_set else "is missing"
+        return [Problem(("sources",), problem, "add a source: a shape that emits smoke, heat or motion")]
     path = Path(scene.start.path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
@@ -139,6 +140,11 @@ def _start(scene: Sections) -> list[Problem]:
 
 
 def _upscale(scene: Sections) -> list[Problem]:
+    if isinstance(scene.upscale, ModelUpscale) and scene.upscale.model == "none":
+        problem = "a scene without a generator has no upscale"
+        return [
+            Problem(("upscale", "model"), problem, "leave out upscale, and the coarse frames are written")
+        ]
     if not isinstance(scene.upscale, WaveletUpscale):
         return [
             _outside_problem(scene, ("upscale", "regions", i), "region")
@@ -176,8 +182,11 @@ def _obstacles(scene: Sections) -> list[Problem]:
 def _source(scene: Sections, index: int) -> list[Problem]:
     body, path = scene.sources[index], ("sources", index)
     problems = []
+    # Density and fuel are raised to a value, so 0 adds nothing; heat and velocity of 0 act on cold or slow gas.
     emits = (
-        (body.density, body.temperature, body.fuel, body.velocity) != (None,) * 4
+        body.density
+        or body.fuel
+        or (body.temperature, body.velocity) != (None, None)
         or body.inherit
         or body.expansion
     )

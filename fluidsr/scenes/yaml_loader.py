@@ -94,7 +94,7 @@ class Document:
                 break
         key = dotted(path)
         if isinstance(place, str):
-            return place if f"overrides {key}" == place or not key else f"{place}: {key}"
+            return place if place.startswith(f"overrides {key}") else f"{place}: {key}"
         return f"{self.label}:{place}: {key}" if key else f"{self.label}:{place}"
 
     def line(self, path: Sequence[Any]) -> int:
@@ -146,6 +146,9 @@ def parse(text: str, label: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
+        if "found character '\\t'" in str(error.problem):
+            problem, remedy = "has a tab, which YAML does not allow there", "write spaces instead"
+            raise SceneError(f"{label}:{line}", problem, remedy) from error
         problem = f"is not valid YAML ({error.problem or error.context})"
         if error.context_mark and error.context_mark.line + 1 != line:
             problem += f" in what begins on line {error.context_mark.line + 1}"
@@ -169,6 +172,8 @@ def _construct(node: Any, path: Path_, places: dict[Path_, int | str]) -> Any:
             key_line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _Refused(key_line, "a key is not a word", "give a plain key")
+            if key_node.value == "<<":
+                raise _Refused(key_line, "merge keys (<<) are not supported", "write the keys out")
             key = str(key_node.value)
             inner = (*path, key)
             if key in mapping:
@@ -222,6 +227,7 @@ def override(
     value = parse(text, label).data
     data = _copy(document.data) if document.data is not None else {}
     path: list[Any] = []
+    new: dict[Path_, int | str] = {}  # places of the mappings that the assignment creates
     node: Any = data
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
@@ -234,6 +240,8 @@ def override(
             step = part
             if not last and node.get(step) is None:
                 node[step] = {}
+                created = (*path, step)
+                new[created] = f"overrides {dotted([*path, *parts[i:]])}"
         else:
             raise SceneError(label, f"{dotted(path)} is a single value", "set it as a whole")
         path.append(step)
@@ -246,7 +254,7 @@ def override(
             node = node[step]
     prefix = tuple(path)
     places = {p: place for p, place in document.places.items() if p[: len(prefix)] != prefix}
-    return Document(document.label, data, {**places, prefix: f"overrides {dotted(prefix)}"})
+    return Document(document.label, data, {**places, **new, prefix: f"overrides {dotted(prefix)}"})
 
 
 def _copy(data: Any) -> Any:
@@ -293,7 +301,9 @@ def load_yaml_model(
         document = override(document, assignment, switches)
     data = document.data
     if not isinstance(data, dict):
-        raise SceneError(document.where(()), "is not a mapping of keys", f"give a {kind}: key: value")
+        needed = [key for key, field in model.model_fields.items() if field.is_required()]
+        remedy = f"give a {kind}, with keys such as '{(needed or [*model.model_fields])[-1]}:'"
+        raise SceneError(document.where(()), "is not a mapping of keys", remedy)
     folder = source.absolute().parent if isinstance(source, Path) else None
     try:
         return model.model_validate(

@@ -178,7 +178,13 @@ def take(
     elif step:
         raise InputError("step", f"a {suffix} file holds one frame", "leave `step` out")
     if suffix != ".vdb":
-        taken: Taken = _module_of(suffix).read_frame(path, **options)
+        by_default = density_grid is None and velocity_grid is None
+        reader = _scalarflow(path) if by_default else None
+        taken: Taken = (
+            reader.read(Path(path), max_bytes, fields)
+            if reader is not None
+            else _module_of(suffix).read_frame(path, **options)
+        )
         return _cropped(taken, crop)
     from fluidsr.volumes import blender, vdb
     from fluidsr.volumes.vdb.metadata import BASE_RESOLUTION
@@ -224,7 +230,8 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     Positions, ranges and units are those of the file, without conversion. Raises VolumeError for a file that is
     missing, damaged or unsupported.
     """
-    info: VolumeInfo = _module_of(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
+    module = _scalarflow(path) or _module_of(_suffix(path), ".inspect")
+    info: VolumeInfo = module.inspect(path, max_bytes=max_bytes)
     return info
 
 
@@ -258,6 +265,13 @@ def _module_of(suffix: str, part: str = "") -> Any:
     """The module for files of this suffix, imported on demand; for a package, its submodule `part`."""
     name = _MODULES[suffix] + (part if suffix == ".vdb" else "")
     return importlib.import_module(f"fluidsr.volumes.{name}")
+
+
+def _scalarflow(path: str | os.PathLike[str]) -> Any:
+    """The module for the reconstructions of ScalarFlow if `path` is a density of one, which only its place tells."""
+    from fluidsr.volumes import scalarflow
+
+    return scalarflow if scalarflow.is_density(Path(path)) else None
 
 
 def _notes_of_density(path: str | os.PathLike[str], max_bytes: int | None) -> Mapping[str, Any]:

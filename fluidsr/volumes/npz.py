@@ -192,6 +192,10 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         problem = f"its density has the shape {shape}: several frames, or channels, in one array"
         if not any(grid_names.field_of(name) == "density" for name in grids):
             problem = f"no array is a density: the smallest has the shape {shape}, several frames or channels"
+        named = siblings.word_of_density(path)
+        if len(grids) == 1 and named is not None and grid_names.field_of(named) == "velocity":
+            beside = "give the density's file; this one is read from beside it"
+            raise VolumeError(location, "it holds a velocity, and no density", beside)
         raise VolumeError(location, problem, "write a file for each frame: [x, y, z] or [x, y]")
     opened = _Grids(len(shape), place=place, notes=notes, stored=archive.stored)
     for name, array in grids.items():

@@ -13,13 +13,15 @@ on neither, since they read cells per frame.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fluidsr.errors import InputError, VolumeError
+from fluidsr.errors import InputError, MissingFieldError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import npz
+from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.staggered import centered
 from fluidsr.volumes.units import Taken
 
@@ -60,22 +62,43 @@ def frames(reconstruction: Path) -> dict[int, Path]:
     return moving or densities
 
 
-def read(density: Path, max_bytes: int | None = None) -> Taken:
-    """The frame whose density is in the file `density`, `[x, y, z]`; its velocity at the cell centers, in cells per
-    frame.
+def is_density(path: Path) -> bool:
+    """Whether the place and the name of a file are those of a density."""
+    return _DENSITY.fullmatch(path.name) is not None and path.absolute().parent.name == _FOLDER
 
-    Raises VolumeError for files that are damaged or hold something else.
+
+def read(density: Path, max_bytes: int | None = None, wanted: Sequence[str] | None = None) -> Taken:
+    """The frame whose density is in the file `density`, `[x, y, z]`; its velocity at the cell centers, in cells per
+    frame. `wanted` are the fields to read besides density; None: all.
+
+    Raises VolumeError for files that are damaged or hold something else, MissingFieldError if one of `wanted` is not
+    there.
     """
+    velocity = _velocity_of(density)
+    present = ["density"] + ["velocity"] * velocity.exists()
+    if missing := [name for name in wanted or () if name not in present]:
+        remedy = f"ask for some of {', '.join(present)}"
+        raise MissingFieldError(str(density), f"there is no {missing[0]}", remedy)
     values = _array(density, 1, max_bytes)
     fields = {"density": values[0]}
-    velocity = _velocity_of(density)
-    if velocity.exists():
+    if velocity.exists() and (wanted is None or "velocity" in wanted):
         fields["velocity"] = centered(_array(velocity, 3, max_bytes))
         if fields["velocity"].shape[1:] != values.shape[1:]:
             problem = f"has {fields['velocity'].shape[1:]} cells, but the density has {values.shape[1:]}"
             raise VolumeError(str(velocity), problem, "unpack the archive again")
     frame = Frame(fields["density"], cell_size=WIDTH / values.shape[1], dt=1 / FRAME_RATE)
     return Taken(frame.with_fields(fields), "cells/frame")
+
+
+def inspect(density: Path, *, max_bytes: int | None = None) -> VolumeInfo:
+    """The contents of the files of the frame; see `fluidsr.volumes.inspect`. Raises VolumeError as `read` does."""
+    frame = read(density, max_bytes).frame
+    files = {"density": density, "velocity": _velocity_of(density)}
+    grids = []
+    for name, values in frame.fields().items():
+        channels, size = values if name == "velocity" else values[None], files[name].stat().st_size
+        grids.append(describe_array(frame, name, channels, str(values.dtype), "zip", size))
+    return VolumeInfo.of_frame(density, "npz of ScalarFlow", frame, grids)
 
 
 def _velocity_of(density: Path) -> Path:

@@ -30,7 +30,16 @@ from fluidsr.volumes.grid_names import Roles
 from fluidsr.volumes.info import GridInfo, VolumeInfo, describe_array
 from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.staggered import FACES
-from fluidsr.volumes.uni_format import REAL, STAGGERED, VECTOR, Header, read_grid, read_header, write_grid
+from fluidsr.volumes.uni_format import (
+    LEVEL_SET,
+    REAL,
+    STAGGERED,
+    VECTOR,
+    Header,
+    read_grid,
+    read_header,
+    write_grid,
+)
 from fluidsr.volumes.units import Taken
 
 _SUFFIX = ".uni"
@@ -94,6 +103,9 @@ def read_frame(
         raise VolumeError(
             location, f"{problem}, and no density", "give the density's file; this one is read from beside it"
         )
+    if density_grid is None and first_header.kind & LEVEL_SET:
+        remedy = f"give the density's file, or use it anyway with `density_grid` {next(iter(headers))}"
+        raise VolumeError(location, "it holds a level set, and no density", remedy)
     scalars = [name for name, header in headers.items() if header.element == "real"]
     triples = [name for name, header in headers.items() if header.element == "vec3"]
     chosen = grid_names.choose(

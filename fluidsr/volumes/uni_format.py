@@ -22,7 +22,7 @@ from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
 
 _HEADERS = {b"MNT2": struct.Struct("<6i256sQ"), b"MNT3": struct.Struct("<6i252siQ")}
-REAL, VECTOR, STAGGERED = 1, 4, 8  # kinds of grids, as bits
+REAL, VECTOR, STAGGERED, LEVEL_SET = 1, 4, 8, 16  # kinds of grids, as bits
 _ELEMENTS = {0: "int", 1: "real", 2: "vec3"}
 
 
@@ -30,8 +30,8 @@ _ELEMENTS = {0: "int", 1: "real", 2: "vec3"}
 class Header:
     """The header of a grid.
 
-    `shape`: cells along x, y, z. `kind`: bits of REAL, VECTOR, STAGGERED and others. `element`: int, real or vec3.
-    `width`: bytes per element. `text`: the free text up to its first zero byte.
+    `shape`: cells along x, y, z. `kind`: bits of REAL, VECTOR, STAGGERED, LEVEL_SET and others. `element`: int, real or
+    vec3. `width`: bytes per element. `text`: the free text up to its first zero byte.
     """
 
     shape: tuple[int, int, int]

@@ -213,7 +213,7 @@ UNFIT = {
     "no frame is in both: they are numbered 1 to 3 and 7 to 9": lambda: dataclasses.replace(
         shot(), fine=shot(numbers=(7, 8, 9)).fine
     ),
-    "the low side: there is no velocity": lambda: changed(shot(), "low", 1, velocity=None),
+    "the low side: frame 1: there is no velocity": lambda: changed(shot(), "low", 1, velocity=None),
     "the low side: frame 3: there is no velocity": lambda: changed(shot(), "low", 3, velocity=None),
     "the low side: frame 2: density is not finite": lambda: changed(
         shot(), "low", 2, density=np.full((6, 8), np.nan, np.float32)
@@ -253,7 +253,7 @@ def test_a_velocity_that_is_not_there_may_be_zeros(tmp_path: Path) -> None:
 
 
 def test_where_none_fits_it_is_an_error_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"shot: no simulation can be used; low and high: .* factor of 3"):
+    with pytest.raises(InputError, match=r"shot: no simulation can be used; the two sides: .* factor of 3"):
         import_simulations([shot(factor=3)], tmp_path / "s")
     assert not (tmp_path / "s").exists()
 

@@ -241,6 +241,17 @@ def test_what_does_not_fit_is_refused(
     assert not list((tmp_path / "out").glob("*.safetensors"))
 
 
+@pytest.mark.parametrize("option", [("--frames", "1-2"), ("--velocity-unit", "m/s"), ("--density-grid", "d")])
+def test_options_for_files_do_not_apply_to_a_dataset(
+    option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("finetune", "--model", "smoke2d-x4", "--data", "nowhere.zarr", *option) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"Error: {option[0]}: says how files are read, and a dataset is given; leave it out"
+    )
+
+
 def test_sides_that_do_not_fit_the_model(
     parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -225,9 +225,12 @@ def test_a_dry_run_tells_what_fits_and_writes_nothing(
         ("- {high: shot0/high}", "pairs.yaml:2: simulations[0]: has no coarse side; add low, or a factor"),
         ("- {high: shot0/high, low: shot0/low, spilt: test}", "there is no key 'spilt' here; did you mean 'split'?"),
         ("- {high: {file: a}, factor: 4}", "pairs.yaml:2: simulations[0].high.file: there is no key 'file' here"),
+        ("- {high: shot0/high, low: shot0/low, factor: 2}", "factor: 2 was given, and the cells of the two"),
+        ("- {high: shot0/high, factor: '4'}", "simulations[0].factor: '4' is in quotes; write the number without"),
+        ("  low: shot0/low", "simulations: {low: ../shot0/low} is not a list; begin each item of the list with '- '"),
         ("- {high: shot0/high, factor: 3}", "simulations[0].factor: 3 is not one of the choices; use one of 2, 4, 8"),
         ("- {high: nowhere/high, factor: 4}", "nowhere/high: there is no such file; check the path"),
-        ("- {high: shot0/high, factor: 4, frames: 90-99}", "--frames: 90-99 selects none of the inputs"),
+        ("- {high: shot0/high, factor: 4, frames: 90-99}", "Error: simulations[0].frames: 90-99 selects none"),
     ],
 )  # fmt: skip
 def test_an_error_in_a_pairs_file_names_its_line(
@@ -284,3 +287,123 @@ def test_velocity_of_another_unit_is_noticed(
     assert call("import-dataset", *sides, *slow) == 0
     reported = capsys.readouterr().err
     assert "sim_00000: air crosses 51" in reported and "is its velocity unit right?" in reported
+
+
+def test_a_factor_that_is_not_that_of_the_files_is_refused(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = ("--low", shots / "shot0" / "low", "--high", shots / "shot0" / "high", "-o", tmp_path / "s")
+    assert call("import-dataset", *sides, "--factor", 2) == 2
+    assert "2 was given, and the cells of the two sides are 4 apart" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+    assert call("import-dataset", *sides, "--factor", 4) == 0
+    assert call("import-dataset", *sides) == 0  # the same simulation
+    assert len(Store.open(tmp_path / "s").simulations()) == 1
+
+
+def test_a_simulation_may_forbid_the_zeros_that_the_others_get(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(2):
+        (tmp_path / f"still{n}").mkdir()
+        for file in sorted((shots / f"shot{n}" / "low").iterdir()):
+            frame = volumes.read(file).replace(velocity=None)
+            volumes.write(tmp_path / f"still{n}" / file.name, frame)
+    (tmp_path / "pairs.yaml").write_text(
+        "zero_velocity: true\nsimulations:\n"
+        f"  - {{low: still0, high: {shots}/shot0/high}}\n"
+        f"  - {{low: still1, high: {shots}/shot1/high, zero_velocity: false}}\n"
+    )
+    assert call("import-dataset", tmp_path / "pairs.yaml", "-o", tmp_path / "s") == 0
+    assert "still1: frame 1: there is no velocity" in capsys.readouterr().err
+    assert len(Store.open(tmp_path / "s").simulations()) == 1
+
+
+def test_sides_that_are_numbered_from_different_frames_are_noticed(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low, high = shots / "shot0" / "low", shots / "shot0" / "high"
+    (tmp_path / "low").mkdir()
+    for number, file in enumerate(sorted(low.iterdir())):  # from 0 instead of 1
+        (tmp_path / "low" / f"density_{number:04d}.npz").symlink_to(file)
+    assert call("import-dataset", "--low", low, "--high", high, "-o", tmp_path / "a") == 0
+    assert "numbered alike" not in capsys.readouterr().err
+    assert call("import-dataset", "--low", tmp_path / "low", "--high", high, "-o", tmp_path / "b") == 0
+    expected = (
+        "frame 4 is at 0.2083 s on the coarse side and at 0.1667 s on the fine one; are the frames numbered"
+    )
+    assert expected in capsys.readouterr().err
+
+
+def test_files_without_a_cell_size_are_told_by_their_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side, n in (("low", 8), ("high", 24)):
+        (tmp_path / side).mkdir()
+        frame = puff(n, 1.6 / n, 0, 0, 2)
+        np.savez(tmp_path / side / "smoke_0001.npz", density=frame.density, velocity=frame.velocity)
+    assert (
+        call("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "-o", tmp_path / "s")
+        == 2
+    )
+    message = capsys.readouterr().err
+    assert "yet they have 8 x 8 and 24 x 24 cells; state the cell size in the files" in message
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "pairs", "seconds"),
+    [
+        ((1, 2, 3), (1, 1.5, 2, 2.5, 3), {1: 1, 2: 2, 3: 3}, 1 / 24),
+        ((1, 1.5, 2), (1, 1.5, 2), {1: 1, 1.5: 1.5, 2: 2}, 1 / 48),
+        ((1.5, 2, 2.5), (1, 1.5, 2, 2.5), {1.5: 1.5, 2: 2, 2.5: 2.5}, 1 / 48),
+    ],
+)
+def test_subframes_are_paired_by_their_time(
+    tmp_path: Path, low: tuple[float, ...], high: tuple[float, ...], pairs: dict[float, float], seconds: float
+) -> None:
+    for side, n, numbers in (("low", 8, low), ("high", 32, high)):
+        (tmp_path / side).mkdir()
+        for number in numbers:
+            frame = puff(n, 1.6 / n, 0, 0, 2)
+            shown = f"{int(number):04d}" + (".5" if number % 1 else "")
+            np.savez(
+                tmp_path / side / f"smoke.{shown}.npz",
+                density=frame.density * number,
+                velocity=frame.velocity,
+                cell_size=frame.cell_size,
+            )
+    assert (
+        call("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "-o", tmp_path / "s")
+        == 0
+    )
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    greatest = puff(8, 0.2, 0, 0, 2).density.max(), puff(32, 0.05, 0, 0, 2).density.max()
+    found = {
+        float(simulation.coarse(t).density.max() / greatest[0]): float(
+            simulation.fine(t).density.max() / greatest[1]
+        )
+        for t in range(simulation.frames)
+    }
+    assert list(found) == pytest.approx(list(pairs), rel=1e-3)
+    assert list(found.values()) == pytest.approx(list(pairs.values()), rel=1e-3)
+    assert simulation.dt == pytest.approx(seconds)
+
+
+def test_the_times_of_files_without_a_rate_give_one(tmp_path: Path) -> None:
+    for side, n in (("low", 8), ("high", 32)):
+        (tmp_path / side).mkdir()
+        for number in range(1, 4):
+            frame = puff(n, 1.6 / n, 0, 0, 2)
+            np.savez(
+                tmp_path / side / f"out_{10 * number:04d}.npz",
+                density=frame.density,
+                velocity=frame.velocity,
+                cell_size=frame.cell_size,
+                time=0.05 * number,
+            )
+    assert (
+        call("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "-o", tmp_path / "s")
+        == 0
+    )
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    assert simulation.dt == pytest.approx(0.05)

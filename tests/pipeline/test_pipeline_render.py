@@ -252,6 +252,18 @@ def test_the_axis_that_points_up_is_that_of_the_files(cache: Path, tmp_path: Pat
     assert pictures["own"] == pictures["z"] != pictures["y"]
 
 
+def test_a_camera_that_2d_frames_do_not_have_is_mentioned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "flat.npz"
+    volumes.write(file, Frame(np.ones((8, 8), np.float32)))
+    flat = ("render", str(file), "--width", "32", "-o")
+    assert call(*flat, str(tmp_path / "a.png"), "--zoom", "2") == 0
+    assert "seen from the front" not in capsys.readouterr().err
+    assert call(*flat, str(tmp_path / "b.png"), "--yaw", "50", "--up", "z") == 0
+    assert "2-D frames are seen from the front, without yaw, up\n" in capsys.readouterr().err
+
+
 def test_the_first_frame_is_read_no_more_often_than_others(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,7 @@ MISTAKES = [
     (
         "radius: 0.08",
         "radius: true",
-        "small.yaml:13: sources[0].radius: True is not a number",
+        "small.yaml:13: sources[0].radius: true is not a number",
         "give a number",
     ),
     ("radius: 0.08", "radius: -1", "small.yaml:13: sources[0].radius: -1 is not greater than 0", "greater"),
@@ -272,11 +272,11 @@ MISTAKES = [
     ),
     ("[32, 48, 32]", "[0, 48, 32]", "small.yaml:3: domain.resolution[0]: 0 is not at least 4", "at least 4"),
     ("[32, 48, 32]", "[20000, 20000, 20000]", "small.yaml:3: domain.resolution: ", "2.1 billion"),
-    ("[32, 48, 32]", "[32]", "small.yaml:3: domain.resolution: has 1 items", "at least 2"),
+    ("[32, 48, 32]", "[32]", "small.yaml:3: domain.resolution: has 1 item", "at least 2"),
     (
         "x: open, y",
         "x: opn, y",
-        "small.yaml:5: domain.boundary.x[0]: 'opn' is not one of",
+        "small.yaml:5: domain.boundary.x: 'opn' is not one of",
         "did you mean 'open'?",
     ),
     ("time:\n  frames: 10", "time: 3", "small.yaml:6: time: 3 is not a mapping", "give"),
@@ -294,6 +294,51 @@ MISTAKES = [
         "frames: !!python/name:os.system x",
         "small.yaml:7: the tag '!!python/name:os",
         "remove it",
+    ),
+    # Keys in the wrong place, under a part of their name, or of another program.
+    ("time:\n  frames: 10", "frames: 10", "small.yaml:6: frames: there is no key", "time.frames"),
+    ("physics:\n  buoyancy:", "buoyancy:", "small.yaml:8: buoyancy: there is no key", "physics.buoyancy"),
+    ("upscale: {model: smoke3d-x4}", "model: smoke3d-x4", "small.yaml:21: model: there", "upscale.model"),
+    ("frames: 10", "frame_rate: 10", "small.yaml:7: time.frame_rate: there is no key", "cfl, max_substeps"),
+    ("velocity:", "vel:", "small.yaml:16: sources[0].vel: there is no key", "did you mean 'velocity'?"),
+    (
+        "  buoyancy: {temperature: 0.5}",
+        "  vorticity: 1",
+        "small.yaml:9: physics.vorticity: there",
+        "'vorticity_confinement'?",
+    ),
+    ("{temperature: 0.5}", "{temperature:0.5}", "small.yaml:9: physics.buoyancy.temperature:0.5", "a space"),
+    ("x: open, y", "X: open, y", "small.yaml:5: domain.boundary.X: there is no key", "did you mean 'x'?"),
+    # Values of another type than the key's.
+    ("radius: 0.08", "radius: '0.08'", "small.yaml:13: sources[0].radius: '0.08' is not", "without quotes"),
+    ("{model: smoke3d-x4}", "{method: carry, factor: '2'}", "small.yaml:21: upscale.factor", "without"),
+    ("{model: smoke3d-x4}", "smoke3d-x4", "small.yaml:21: upscale: ", "{model: smoke3d-x4}"),
+    ("{model: smoke3d-x4}", "{model: ''}", "small.yaml:21: upscale.model: is empty", "name of a shipped"),
+    (
+        "{model: smoke3d-x4}",
+        f"{{model: {'a' * 1001}}}",
+        "small.yaml:21: upscale.model: has more than",
+        "name",
+    ),
+    (
+        "upscale:",
+        "output: {fields: [temp]}\nupscale:",
+        "small.yaml:21: output.fields[0]: 'temp'",
+        "'temperature'?",
+    ),
+    ("{model: smoke3d-x4}", "{model: none}", "small.yaml:21: upscale.model: ", "leave out upscale"),
+    ("  - {shape: box", "  {shape: box", "small.yaml:19: obstacles: {shape: box", "'- '"),
+    ("shape: sphere", "shape:", "small.yaml:11: sources[0].shape: an empty value is not", "use one of"),
+    ("shape: sphere", "shape: [sphere]", "small.yaml:11: sources[0].shape: [sphere] is not", "use one of"),
+    ("x: open, y", "x: true, y", "small.yaml:5: domain.boundary.x: is neither", "closed, open, periodic"),
+    ("x: open, y", "x: wall, y", "small.yaml:5: domain.boundary.x: 'wall' is not", "closed, open, periodic"),
+    ("frames: 10", "frames:\t10", "small.yaml:7: has a tab", "spaces"),
+    ("frames: 10", "<<: {frames: 10}", "small.yaml:7: merge keys (<<) are not supported", "write the keys"),
+    (
+        "    density: 1.0\n    temperature: 1.0\n    velocity: [0, 0.5, 0]\n",
+        "    density: 0\n",
+        "small.yaml:11: sources[0]: emits nothing",
+        "density",
     ),
     ("frames: 10", "? [a]\n  : 10", "small.yaml:7: a key is not a word", "plain key"),
     ("frames: 10", "fps: 1e999", "small.yaml:7: '1e999' is not a usable number", "smaller"),
@@ -367,6 +412,12 @@ def test_several_mistakes_give_the_first_and_the_count(tmp_path):
         (["time.frames"], "overrides: 'time.frames' is not KEY=VALUE"),
         (["=3"], "overrides: '=3' is not KEY=VALUE"),
         (["time.frames=["], "overrides time.frames:1: is not valid YAML"),
+        (["crop.size=8"], "overrides crop.size: there is no key 'crop'"),
+        (["output.size.x=8"], "overrides output.size.x: there is no key 'size'"),
+        (
+            ["frames=3"],
+            "overrides frames: there is no key 'frames' here; it belongs to a section: time.frames",
+        ),
     ],
 )
 def test_a_wrong_override_is_named(tmp_path, overrides, start):
@@ -472,7 +523,7 @@ def test_random_edits_never_escape_as_other_errors():
 
 def test_sources_may_be_left_out_only_where_there_is_a_start(tmp_path):
     text = "domain: {resolution: [8, 8], cell_size: 0.1}\n"
-    assert "sources: is missing; add it" in complaint(tmp_path, text)
+    assert "sources: is missing; add a source" in complaint(tmp_path, text)
     (tmp_path / "smoke.vdb").write_bytes(b"")
     assert scenes.load(write(tmp_path, text + "start: {path: smoke.vdb}\n")).sources == ()
 

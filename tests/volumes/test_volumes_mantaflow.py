@@ -110,6 +110,15 @@ def test_grids_that_do_not_fit_are_refused(tmp_path):
     assert read(tmp_path / "density_1.uni", fields=["density"]).velocity is None
 
 
+@pytest.mark.parametrize("name", ["phi", "density"])
+def test_a_level_set_is_smoke_only_if_it_is_named(tmp_path, name):
+    path, values = tmp_path / f"{name}_1.uni", RNG.random((6, 5, 4))
+    path.write_bytes(uni_bytes(values, 1 | 16))
+    with pytest.raises(VolumeError, match=r"it holds a level set, and no density; .* `density_grid` density"):
+        read(path)
+    np.testing.assert_array_equal(read(path, density_grid="density").density, values.astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -78,6 +78,15 @@ def test_archives_of_mantaflow(tmp_path):
     np.testing.assert_array_equal(frame.velocity, VELOCITY)
 
 
+def test_the_file_of_a_velocity_names_its_kind(tmp_path):
+    density, velocity = tmp_path / "density_0001.npz", tmp_path / "velocity_0001.npz"
+    np.savez(density, data=np.ones((4, 5, 6)))
+    np.savez(velocity, data=np.ones((4, 5, 6, 3)))
+    assert read(density).velocity.shape == (3, 4, 5, 6)
+    with pytest.raises(VolumeError, match="it holds a velocity, and no density; give the density's file"):
+        read(velocity)
+
+
 def test_archives_of_phiflow(tmp_path):
     """A file for each field; staggered values at lower faces, in one box one longer on every side."""
     box = {"lower": np.zeros(3, int), "upper": np.array([n * 0.1 for n in SHAPE], np.float32)}

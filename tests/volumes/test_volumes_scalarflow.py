@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fluidsr import volumes
 from fluidsr.cli import main
 from fluidsr.dataset import Store
-from fluidsr.errors import InputError, VolumeError
+from fluidsr.errors import InputError, MissingFieldError, VolumeError
 from fluidsr.volumes import scalarflow
 
 
@@ -47,6 +48,24 @@ def test_axes_and_faces_come_out_as_ours(tmp_path: Path) -> None:
     frame = taken.in_metres_per_second()
     assert frame.cell_size == pytest.approx(0.4909 / 9) and frame.dt == pytest.approx(1 / 60)
     np.testing.assert_allclose(frame.velocity_in_cells(), taken.frame.velocity, rtol=1e-5)
+
+
+def test_any_command_reads_a_reconstruction_by_its_place(tmp_path: Path) -> None:
+    place = reconstruct(tmp_path, "sim_000000")
+    first, second = place / "density_000000.npz", place / "density_000002.npz"
+    expected = scalarflow.read(second).frame
+    taken = volumes.take(second)
+    assert taken.unit == "cells/frame" and taken.frame.cell_size == expected.cell_size
+    np.testing.assert_array_equal(taken.frame.velocity, expected.velocity)
+    assert volumes.read(second, fields=["density"]).velocity is None and volumes.read(first).velocity is None
+    with pytest.raises(MissingFieldError, match="there is no velocity; ask for some of density"):
+        volumes.read(first, fields=["velocity"])
+    assert {grid.name: grid.shape for grid in volumes.inspect(second).grids} == dict.fromkeys(
+        ["density", "velocity"], (9, 10, 8)
+    )
+    elsewhere = tmp_path / "density_000002.npz"
+    elsewhere.write_bytes(second.read_bytes())  # [x, y, z] as in any other .npz
+    assert volumes.read(elsewhere).shape == (8, 10, 9)
 
 
 def test_a_folder_of_simulations_becomes_a_data_set(
