@@ -103,7 +103,15 @@ class FLUIDSR_PT_upsample(bpy.types.Panel):
         layout.use_property_decorate = False
         column = layout.column()
         column.enabled = running.request is None
-        for name in ("model", "detail", "style_seed", "velocity_scale", "precision", "max_memory", "use_range"):
+        for name in (
+            "model",
+            "detail",
+            "style_seed",
+            "velocity_scale",
+            "precision",
+            "max_memory",
+            "use_range",
+        ):
             column.prop(properties, name)
         if properties.use_range:
             column.prop(properties, "first")
