@@ -16,6 +16,7 @@ from fluidsr.models.warp import advect, fine_velocity
 __all__ = [
     "SMALLEST_PATCH",
     "absolute",
+    "air",
     "anchor",
     "distribution",
     "diversity",
@@ -35,6 +36,7 @@ __all__ = [
 
 _SPANS = (1, 2, 4)  # cells between the two values of a difference
 _PARTS = 2  # parts of a patch along each axis
+_AIR = 0.01  # share of the typical density below which there is no smoke
 _THIN = 0.1  # share of the typical density below which smoke counts less
 SCORED_BLOCK = 8  # voxels along an edge of the blocks of `energy_score`
 _BANDS = 3
@@ -47,6 +49,17 @@ _LINES_3D = 3
 def absolute(output: Tensor, target: Tensor) -> Tensor:
     """The mean absolute difference of two fields of the same shape."""
     return (output - target).abs().mean()
+
+
+def air(output: Tensor, target: Tensor) -> Tensor:
+    """The mean output where the reference is air, over all cells.
+
+    Air is where the reference `target [B, 1, *S]` is below a hundredth of its typical density
+    (`fields.typical_density`). Beside edges whose position the coarse frame leaves open, losses of distributions permit
+    faint veils.
+    """
+    typical = typical_density(target).reshape(-1, *[1] * (target.dim() - 1))
+    return (output * (target < _AIR * typical)).mean()
 
 
 def anchor(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:

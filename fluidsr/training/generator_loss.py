@@ -67,6 +67,8 @@ def _frame_terms(generator: nn.Module, frames: TrainingBatch, weights: Losses) -
     if weights.distribution > 0:
         share = losses.smoke_share(frames.density.flatten(0, 1), frames.factor)
         yield "distribution", weights.distribution, losses.distribution(output, target, share)
+    if weights.air > 0:
+        yield "air", weights.air, losses.air(output, target)
     if weights.mask > 0:
         allowed = detail_mask(frames.density.flatten(0, 1), frames.factor)
         yield "mask", weights.mask, losses.mask(frames.mask(generator), allowed)

@@ -260,6 +260,10 @@ class Losses(Section):
         "1, 2 and 4 voxels): edges as steep as in the reference where the coarse frame leaves their position open. "
         "Needs patches of 10 fine voxels or more",
     )
+    air: Weight = Field(
+        default=0.0,
+        description="Mean smoke where the reference is air. Needed only beside losses that permit faint veils there",
+    )
     temporal: Weight = Field(
         default=0.0,
         description="Change of the error along the flow. An error that travels with the smoke costs nothing",

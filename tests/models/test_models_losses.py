@@ -238,3 +238,13 @@ def test_the_energy_scores_gradient_equals_finite_differences():
     one, two = (torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
     target = torch.rand(1, 1, 8, 8, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda a, b: losses.energy_score(a, b, target), (one, two))
+
+
+def test_smoke_in_the_references_air_is_counted_and_no_other():
+    target, output = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    target[..., :4, :] = 0.8
+    output[..., :4, :], output[..., 6, :] = 2.0, 0.04  # wrong smoke, and a veil an eighth of the patch wide
+    assert losses.air(output, target).item() == pytest.approx(0.04 / 8)
+    assert losses.air(target, target) == 0
+    target[..., 6, :] = 0.1  # thin smoke is no air
+    assert losses.air(output, target) == 0

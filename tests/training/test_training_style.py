@@ -74,7 +74,9 @@ def test_a_model_without_a_code_can_be_continued_with_one(recipe, sampler, tmp_p
         tmp_path / "plain",
     )
     plan = recipe(
-        generator=STYLED["generator"], init=str(start.model), losses={"absolute": 0.0, "energy_score": 1.0}
+        generator=STYLED["generator"],
+        init=str(start.model),
+        losses={"absolute": 0.0, "energy_score": 1.0, "air": 1.0},
     )
     state = TrainingState(plan, 0, "cpu")
     state.load_init()
@@ -84,7 +86,7 @@ def test_a_model_without_a_code_can_be_continued_with_one(recipe, sampler, tmp_p
         generator(batch), models.load(start.model).generator(batch), rtol=1e-4, atol=1e-5
     )
     metrics = AdversarialStep(state, sampler(plan), None, ProcessGroup()).run()
-    assert metrics["energy_score"] > 0
+    assert metrics["energy_score"] > 0 and metrics["air"] >= 0
     moved = dict(state.generator.network.named_parameters())
     assert all(moved[name].grad.any() for name in moved if "factors.weight" in name)
     other = {**STYLED["generator"], "latent": {"content": 5, "motion": 2}}
