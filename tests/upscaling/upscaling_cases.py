@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fluidsr import models
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides, repeat_ends, trim
+from fluidsr.models.style import style_of
 from fluidsr.upscaling import Upscaler, plan
 
 
@@ -72,10 +73,12 @@ def smoke(shape: tuple[int, ...], seed: int = 0, blobs: int = 2, radius: float =
 
 
 def whole(upscaler: Upscaler, frame: Frame) -> np.ndarray:
-    """The fine density from one call of the generator on the whole domain."""
-    ends = [(False, False)] * frame.dim
+    """The fine density from one call of the generator on the whole domain, in the style of seed 0."""
+    ends, latent = [(False, False)] * frame.dim, upscaler.generator.latent
+    cells = [torch.arange(n)[None] for n in frame.shape]
+    style = {} if latent is None else {"style": style_of(latent, 0, 0, cells)}
     with torch.no_grad():
-        return upscaler.generator.forward_cropped(_coarse(frame), ends)[0, 0].numpy()
+        return upscaler.generator.forward_cropped(_coarse(frame), ends, **style)[0, 0].numpy()
 
 
 def one_cell_short(upscaler: Upscaler, frame: Frame) -> float:
