@@ -98,7 +98,7 @@ class Card(BaseModel):
         """Raise InputError if the generator has only one style. `where` names the place that requests another one."""
         if not self.has_latent:
             problem = f"'{self.name}' has no latent code and therefore only one style"
-            remedy = "leave it out, or choose a model that was trained with generator.latent"
+            remedy = f"leave it out, or choose a model with styles, such as smoke{self.dim}d-x4-style"
             raise InputError(where, problem, remedy)
 
     def to_markdown(self) -> str:

@@ -64,7 +64,7 @@ def find_styles(
     card = models.read_card(model)
     if not card.has_latent:
         raise InputError(
-            str(model), "has no latent code", "give a model that was trained with generator.latent"
+            str(model), "has no latent code", f"give a model with styles, such as smoke{card.dim}d-x4-style"
         )
     target = output or models.locate(model).with_suffix(SUFFIX)
     if target.exists() and not overwrite:
