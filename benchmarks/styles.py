@@ -109,8 +109,8 @@ def compare(upscaler, frames, output) -> None:
 
         strips = [np.concatenate(row).T[::-1] for row in rows]
         wide = max(strip.shape[1] for strip in strips)
-        picture = np.concatenate([np.pad(strip, ((0, 4), (0, wide - strip.shape[1]))) for strip in strips])
-        Image.fromarray(np.rint(255 * picture.clip(0, 1)).astype(np.uint8)).save(output)
+        sheet = np.concatenate([np.pad(strip, ((0, 4), (0, wide - strip.shape[1]))) for strip in strips])
+        Image.fromarray(np.rint(255 * sheet.clip(0, 1)).astype(np.uint8)).save(output)
 
 
 def write_movie(path: Path, upscaler, simulations) -> None:

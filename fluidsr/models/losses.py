@@ -58,8 +58,7 @@ def air(output: Tensor, target: Tensor) -> Tensor:
     (`fields.typical_density`). Beside edges whose position the coarse frame leaves open, losses of distributions permit
     faint veils.
     """
-    typical = typical_density(target).reshape(-1, *[1] * (target.dim() - 1))
-    return (output * (target < _AIR * typical)).mean()
+    return (output * (target < _AIR * _typical(target))).mean()
 
 
 def anchor(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
@@ -125,8 +124,12 @@ def smoke_share(density: Tensor, factor: int) -> Tensor:
     It is 1 in smoke, and decreases linearly to 0 where density is below a tenth of the typical density of the frame
     (`fields.typical_density`). Otherwise a generator could satisfy a loss without positions by faint specks in air.
     """
-    typical = typical_density(density).reshape(-1, *[1] * (density.dim() - 1))
-    return (upsample(density, factor, "linear") / (_THIN * typical).clamp(min=1e-6)).clamp(0.0, 1.0)
+    return (upsample(density, factor, "linear") / (_THIN * _typical(density)).clamp(min=1e-6)).clamp(0.0, 1.0)
+
+
+def _typical(density: Tensor) -> Tensor:
+    """`fields.typical_density` of `density [B, ...]`, with the same number of axes."""
+    return typical_density(density).reshape(-1, *[1] * (density.dim() - 1))
 
 
 def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -> Tensor:

@@ -140,8 +140,9 @@ class TrainingBatch:
         call."""
         assert self.style is not None, "a loss on styles, and a generator without any"
         if self._other_output is None:
-            inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
-            self._other_output = generator(*inputs, style=with_content(self.style, self._other)).float()
+            self._other_output = generator(
+                *self._inputs(), style=with_content(self.style, self._other)
+            ).float()
         return self._other_output
 
     def diversity(self, generator: nn.Module) -> Tensor:
@@ -157,11 +158,14 @@ class TrainingBatch:
     def path_lengths(self, generator: nn.Module, random: torch.Generator) -> Tensor:
         """`losses.path_lengths` of the generator's frames, `[B T]`, with `random` for its noise."""
         assert self.style is not None, "a penalty on a latent code, and a generator without any"
-        inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
         content = self.style.content.detach().requires_grad_(True)
         with torch.autocast(content.device.type, enabled=False):
-            output = generator(*inputs, style=with_content(self.style, content)).float()
+            output = generator(*self._inputs(), style=with_content(self.style, content)).float()
             return losses.path_lengths(output, content, random)
+
+    def _inputs(self) -> list[Tensor]:
+        """The input of a generator that reads single frames: coarse fields, and the history if there is one."""
+        return [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
 
     def _run(self, generator: nn.Module, *, cache: bool) -> tuple[Tensor, Tensor | None]:
         if self._output is not None:
@@ -174,7 +178,7 @@ class TrainingBatch:
                 outputs.append(_call_generator(generator, [x[:, frame] for x in inputs], previous))
             output = torch.stack(outputs, 1).flatten(0, 1)
         else:
-            output = _call_generator(generator, [x.flatten(0, 1) for x in inputs], style=self.style)
+            output = _call_generator(generator, self._inputs(), style=self.style)
         frames, mask = output.split(1, 1) if output.shape[1] == 2 else (output, None)
         if cache:
             self._output, self._mask = frames, mask
