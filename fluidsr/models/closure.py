@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import Convolution, ResidualBlock, activate, memory_format
+from fluidsr.models.hashed_noise import hashes, uniform
 from fluidsr.models.padding import wrap
 
 PRESENT = 0.02  # density at which a corrector acts at full strength
@@ -30,6 +31,7 @@ class ClosureOptions(BaseModel):
         bound: greatest change of a velocity component, relative to the local speed.
         exchange: greatest share of the difference between two neighboring cells that is moved across their face in a
             frame; 0: only velocity is corrected.
+        noise: channels of noise that the network reads; 0: each state has only one correction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -40,6 +42,7 @@ class ClosureOptions(BaseModel):
     blocks: int = Field(default=2, ge=0, le=32)
     bound: float = Field(default=1.0, gt=0, le=4)
     exchange: float = Field(default=0.0, ge=0, le=0.5)
+    noise: int = Field(default=0, ge=0, le=16)
 
 
 class Correction(NamedTuple):
@@ -51,14 +54,16 @@ class Correction(NamedTuple):
 
 
 class Closure(nn.Module):
-    """Maps the `state [B, 2 + 2 dim, *S]` of a coarse simulation to a Correction.
+    """Maps the `state [B, 2 + 2 dim, *S]` of a coarse simulation, and noise if it reads any, to a Correction.
 
     Channels of `state`: density; share of the cell that is solid; velocity, coarse cells per frame; buoyant
     acceleration, coarse cells per frame². The network learns the direction of gravity from the acceleration only, so
-    its samples can be rotated and mirrored in training.
+    its samples can be rotated and mirrored in training. Many fine states have the same coarse state and
+    lose different amounts; the noise `[B, noise, *S]`, of mean 0 and standard deviation 1 in each cell, selects one.
+    The default is zero.
 
-        change = gate * speed * bound * tanh(network(state) / bound)
-        exchange = gate * min(1, speed) * exchange * tanh(network(state))
+        change = gate * speed * bound * tanh(network(state, noise) / bound)
+        exchange = gate * min(1, speed) * exchange * tanh(network(state, noise))
         speed = sqrt(mean over 3^dim cells of |velocity|²),  gate = min(1, maxpool3(density) / 0.02)
 
     Invariants: the output is exactly zero in still air and farther than a cell from any density. No component of the
@@ -73,7 +78,7 @@ class Closure(nn.Module):
         super().__init__()
         self.options = options = ClosureOptions(dim=dim, factor=factor, **sizes)
         self.dim, self.factor = dim, factor
-        self.head = Convolution(dim, 2 + 2 * dim, options.width)
+        self.head = Convolution(dim, 2 + 2 * dim + options.noise, options.width)
         self.trunk = nn.ModuleList(ResidualBlock(dim, options.width) for _ in range(options.blocks))
         self.last = Convolution(dim, options.width, self._outputs, gain=0.03)
 
@@ -81,8 +86,14 @@ class Closure(nn.Module):
     def _outputs(self) -> int:
         return self.dim * (2 if self.options.exchange else 1)
 
-    def forward(self, state: Tensor, periodic: tuple[bool, ...] | None = None) -> Correction:
+    def forward(
+        self, state: Tensor, periodic: tuple[bool, ...] | None = None, noise: Tensor | None = None
+    ) -> Correction:
         halos = [self.receptive_radius * wraps for wraps in periodic or (False,) * self.dim]
+        if self.options.noise:
+            if noise is None:
+                noise = state.new_zeros(1, self.options.noise, *state.shape[2:])
+            state = torch.cat([state, noise.expand(len(state), *noise.shape[1:])], dim=1)
         padded = wrap(state, halos)
         density, velocity = padded[:, :1], padded[:, 2 : 2 + self.dim]
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
@@ -104,7 +115,9 @@ class Closure(nn.Module):
             changes = [change.narrow(axis, halo, state.shape[axis]) for change in changes]
         return Correction(changes[0], changes[1] if self.options.exchange else None)
 
-    def around_smoke(self, state: Tensor, periodic: tuple[bool, ...]) -> Correction:
+    def around_smoke(
+        self, state: Tensor, periodic: tuple[bool, ...], noise: Tensor | None = None
+    ) -> Correction:
         """As `forward` (up to rounding), but computed only in the box that contains all smoke and everything that its
         correction depends on. Elsewhere the correction is zero."""
         smoky = (state[:, :1] > 0).amax((0, 1))
@@ -124,7 +137,7 @@ class Closure(nn.Module):
             placed[box] = part
             return placed
 
-        velocity, share = self(state[box], periodic)
+        velocity, share = self(state[box], periodic, None if noise is None else noise[box])
         return Correction(in_domain(velocity), None if share is None else in_domain(share))
 
     def fold(self) -> Closure:
@@ -156,7 +169,8 @@ class Closure(nn.Module):
     def macs_per_voxel(self) -> float:
         """The multiply-adds per cell of the coarse grid."""
         width, kernel = self.options.width, 3**self.dim
-        return float(kernel * width * (2 + 2 * self.dim + 2 * self.options.blocks * width + self._outputs))
+        inputs = 2 + 2 * self.dim + self.options.noise
+        return float(kernel * width * (inputs + 2 * self.options.blocks * width + self._outputs))
 
 
 def state_of(density: Tensor, solid: Tensor | None, velocity: Tensor, acceleration: Tensor) -> Tensor:
@@ -164,6 +178,16 @@ def state_of(density: Tensor, solid: Tensor | None, velocity: Tensor, accelerati
     `velocity [dim, *S]` in coarse cells per frame, `acceleration [dim, *S]` in coarse cells per frame²."""
     solid = torch.zeros_like(density) if solid is None else solid
     return torch.cat([density[None], solid[None], velocity, acceleration])[None]
+
+
+def noise_of(seed: int, frame: int, shape: tuple[int, ...], channels: int) -> Tensor:
+    """The noise of a frame, `[1, channels, *shape]`: uniform, of mean 0 and standard deviation 1, and independent in
+    all cells, channels and frames. Each value is a hash of its indices."""
+    numbers = [
+        torch.arange(n).reshape(-1, *[1] * (len(shape) - axis)) for axis, n in enumerate(shape, start=1)
+    ]
+    channel = torch.arange(channels).reshape(-1, *[1] * len(shape))
+    return uniform(hashes((seed, frame), channel, *numbers))[None]
 
 
 @dataclass(frozen=True)

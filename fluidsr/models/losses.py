@@ -21,6 +21,7 @@ __all__ = [
     "distribution",
     "diversity",
     "energy_score",
+    "energy_scores",
     "feature",
     "fine_velocity",
     "gradient",
@@ -168,14 +169,29 @@ def energy_score(output: Tensor, other: Tensor, target: Tensor) -> Tensor:
         other: the output for the same frames with another content.
         target: the reference.
     """
+    scores = energy_scores(output, other, target, SCORED_BLOCK)
+    return sum((score for score, _ in scores), output.new_zeros(()))
+
+
+def energy_scores(
+    output: Tensor, other: Tensor, target: Tensor, block: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The energy score in each band of a Laplacian pyramid, and that of an output of zeros.
+
+    Args:
+        output: `[B, C, *S]`; its C channels are the components of a vector. S is a multiple of `block`.
+        other: another output for the same input.
+        target: the reference.
+        block: the edge of a block of the finest band; those of the other bands are as large in space.
+    """
+    target = target.to(output)
     # Bands of differences are differences of bands.
-    errors = torch.cat([output - target.to(output), other - target.to(output)], 1)
-    total = output.new_zeros(())
+    errors = torch.cat([output - target, other - target, target], 1)
     for level, band in enumerate(_laplacian_pyramid(errors)):
-        one, two = band.split(1, 1)
-        first, second, between = (_block_lengths(d, SCORED_BLOCK >> level) for d in (one, two, one - two))
-        total = total + (first + second - between).mean() / 2
-    return total
+        one, two, wanted = band.chunk(3, 1)
+        lengths = (_block_lengths(d, block >> level) for d in (one, two, one - two, wanted))
+        first, second, between, nothing = (length.mean() for length in lengths)
+        yield (first + second - between) / 2, nothing
 
 
 def _laplacian_pyramid(x: Tensor) -> Iterator[Tensor]:
@@ -189,9 +205,10 @@ def _laplacian_pyramid(x: Tensor) -> Iterator[Tensor]:
 
 
 def _block_lengths(x: Tensor, edge: int) -> Tensor:
-    """The root mean square of `x [B, 1, *S]` in each block of `edge` cells along each axis."""
+    """The root mean square of `x [B, C, *S]` over the components and the cells of each block of `edge` cells along each
+    axis."""
     pool = F.avg_pool2d if x.dim() == 4 else F.avg_pool3d
-    return (pool(x.square(), edge) + _SMALLEST_SQUARE).sqrt()
+    return (pool(x.square().mean(1, keepdim=True), edge) + _SMALLEST_SQUARE).sqrt()
 
 
 def path_lengths(output: Tensor, content: Tensor, random: torch.Generator | None = None) -> Tensor:

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import CroppedSides
+from fluidsr.models.hashed_noise import BITS, hashes, mixed, normal, uniform
 
 WINDOW = 32  # the motion of a frame depends on the noise of this many frames, the last of which is the frame itself
 _CONTENT, _MOTION, _SPACE = 1, 2, 3  # the purposes of a hash, which keep them independent
-_BITS = 0xFFFFFFFF
 _PLACES = 2**24  # in training, the index of a clip's first cell is drawn below this
 
 
@@ -73,13 +73,13 @@ class LatentStyle:
     def noise(self, scale: int, cropped: CroppedSides | None, left: int) -> Tensor:
         """Uniform noise of mean 0 and standard deviation 1, `[B, 1, *(n * scale)]`, on the grid `scale` times finer,
         without the outer `left` cells of this grid at `cropped` sides. Voxels are independent."""
-        state = _mixed(self.key ^ (scale * 0x85EBCA6B & _BITS))
+        state = mixed(self.key ^ (scale * 0x85EBCA6B & BITS))
         for axis, cells in enumerate(self.cells):
             fine = (cells[..., None] * scale + torch.arange(scale, device=cells.device)).flatten(1)
             low, high = cropped[axis] if cropped else (False, False)
             fine = fine.narrow(1, left * low, fine.shape[1] - left * (low + high))
-            state = _mixed(state[..., None] ^ (fine & _BITS).reshape(len(fine), *(1,) * axis, -1))
-        return _uniform(state)[:, None]
+            state = mixed(state[..., None] ^ (fine & BITS).reshape(len(fine), *(1,) * axis, -1))
+        return uniform(state)[:, None]
 
 
 def style_of(
@@ -103,15 +103,15 @@ def style_of(
     if shift is not None:
         content = on_sphere(options, content + shift.to(content))
     frames = torch.arange(frame - WINDOW + 1, frame + 1)
-    motion = _normal(_hashes((seed, _MOTION), frames[:, None], torch.arange(options.motion)[None]))
+    motion = normal(hashes((seed, _MOTION), frames[:, None], torch.arange(options.motion)[None]))
     held = frame // options.hold if options.hold else 0
-    key = _hashes((seed, _SPACE), torch.tensor([held]))
+    key = hashes((seed, _SPACE), torch.tensor([held]))
     return LatentStyle(content.to(device)[None], motion.to(device)[None], key.to(device), tuple(cells))
 
 
 def seeded_content(options: LatentOptions, seed: int) -> Tensor:
     """The content of `seed`, `[c]`, distributed as `options.kind` says."""
-    return on_sphere(options, _normal(_hashes((seed, _CONTENT), torch.arange(options.content))))
+    return on_sphere(options, normal(hashes((seed, _CONTENT), torch.arange(options.content))))
 
 
 def on_sphere(options: LatentOptions, content: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def drawn_style(
     device = random.device
     motion = torch.randn(samples, WINDOW + frames - 1, options.motion, generator=random, device=device)
     windows = torch.stack([motion[:, t : t + WINDOW] for t in range(frames)], 1).flatten(0, 1)
-    key = torch.randint(0, _BITS, (samples,), generator=random, device=device)
+    key = torch.randint(0, BITS, (samples,), generator=random, device=device)
     places = torch.randint(0, _PLACES, (len(shape), samples, 1), generator=random, device=device)
     cells = tuple(
         (place + torch.arange(n, device=device)).repeat_interleave(frames, 0)
@@ -182,36 +182,3 @@ class LatentCode(nn.Module):
         motion = torch.zeros(1, WINDOW, options.motion, dtype=coarse.dtype, device=device)
         cells = tuple(torch.arange(n, device=device)[None] for n in coarse.shape[2:])
         return LatentStyle(content, motion, torch.zeros(1, dtype=torch.int64, device=device), cells)
-
-
-def _hashes(words: Sequence[int], *numbers: Tensor) -> Tensor:
-    """Hash `words` and each element of the broadcast `numbers` to 32 bits, in int64."""
-    state = torch.zeros((), dtype=torch.int64)
-    for word in words:
-        state = _mixed(state ^ (word & _BITS))
-    for number in numbers:
-        state = _mixed(state ^ (number & _BITS))
-    return state
-
-
-def _mixed(state: Tensor) -> Tensor:
-    """Mix the 32 bits of each element of `state`, in int64 (Wellons 2018, "lowbias32")."""
-    state = (state + 0x9E3779B9) & _BITS  # otherwise 0 would stay 0
-    state ^= state >> 16
-    state *= 0x7FEB352D
-    state &= _BITS
-    state ^= state >> 15
-    state *= 0x846CA68B
-    state &= _BITS
-    state ^= state >> 16
-    return state
-
-
-def _uniform(bits: Tensor) -> Tensor:
-    """Convert 32 random bits to a uniform distribution of mean 0 and standard deviation 1, float32."""
-    return ((bits >> 8).float() + 0.5) * (math.sqrt(12) / 2**24) - math.sqrt(3)
-
-
-def _normal(bits: Tensor) -> Tensor:
-    """Convert 32 random bits to a normal distribution of mean 0 and standard deviation 1, float32."""
-    return torch.special.ndtri((bits.double() + 0.5) / 2**32).float()

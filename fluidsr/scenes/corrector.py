@@ -26,8 +26,8 @@ LONGEST = 16  # the most frames that a corrector sees as one
 class Corrector:
     """A closure model prepared for runs of one scene.
 
-    `strength` is the factor on its change (None: as its card says). Raises ModelError if the model does not fit the
-    scene.
+    `strength` is the factor on its change (None: as its card says). The noise of a model that reads some depends on
+    `numerics.closure_seed` and the number of the frame. Raises ModelError if the model does not fit the scene.
     """
 
     def __init__(self, model: ClosureModel, scene: Scene, device: str, strength: float | None = None) -> None:
@@ -74,9 +74,10 @@ class Corrector:
         speed = speed_of(frame)
         stretch = stretch_of(speed)
         longer = dataclasses.replace(frame, dt=stretch * seconds)
+        noise = self._noise(frame, stretch)
         state = closure_state(longer, self._scene.up_axis, self._per_kelvin, self._per_density)
         with torch.inference_mode():
-            change = self.network.around_smoke(state.to(solver.device), self._periodic)
+            change = self.network.around_smoke(state.to(solver.device), self._periodic, noise)
             if change.exchange is not None:
                 share, open_faces = self._strength / stretch * change.exchange, solver.open_faces()[None]
                 solver.add_scalars(
@@ -90,6 +91,17 @@ class Corrector:
         if energy_lost is not None:
             most_energy = max(energy_lost, 0.0) + max(self._buoyant_work(frame), 0.0)
         solver.add_velocity(change.velocity[0] * scale, seconds, most_energy)
+
+    def _noise(self, frame: Frame, stretch: float) -> torch.Tensor | None:
+        """The network's noise in a frame; None if it reads none. It stays for frames that the network sees as one."""
+        from fluidsr.models.closure import noise_of
+
+        channels = self.network.options.noise
+        if channels == 0:
+            return None
+        number = round(frame.time / self._scene.frame_seconds) // round(stretch)
+        noise = noise_of(self._scene.numerics.closure_seed, number, frame.shape, channels)
+        return noise.to(frame.density.device)
 
     def _buoyant_work(self, frame: Frame) -> float:
         """The kinetic energy that buoyancy adds in a frame, in the unit of `Solver.kinetic_energy`."""

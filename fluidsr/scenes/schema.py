@@ -67,13 +67,15 @@ class Scene(Sections):
         return self.with_changes(output={"formats": tuple(dict.fromkeys(formats))})
 
     def with_seed(self, seed: int) -> Scene:
-        """The same scene with other noise: `seed` is added to the seeds of all sources' noise and all noise forces."""
+        """The same scene with other noise: `seed` is added to the seeds of all sources' noise, all noise forces and the
+        corrector."""
         sources = [source.model_dump(exclude_none=True) for source in self.sources]
         physics = self.physics.model_dump(exclude_none=True)
         noises = [source["noise"] for source in sources if "noise" in source]
         for noise in noises + [physics[key] for key in ("disturbance", "turbulence") if key in physics]:
             noise["seed"] = (noise["seed"] + seed) % 2**31
-        return self.with_changes(sources=sources, physics=physics)
+        numerics = {"closure_seed": (self.numerics.closure_seed + seed) % 2**31}
+        return self.with_changes(sources=sources, physics=physics, numerics=numerics)
 
     def refined(self, factor: int) -> Scene:
         """The same scene in meters and seconds, on cells `factor` times smaller."""

@@ -250,6 +250,10 @@ class NumericsSection(Strict):
         description="Learned corrector of the coarse run: a name, a file, none, or auto: if a generator runs, the "
         "shipped one for its factor (docs/solver.md)",
     )
+    closure_seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
+        default=0,
+        description="Seed of the corrector's noise: another seed, another run of the same scene",
+    )
     pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
 
 

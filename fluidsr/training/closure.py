@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from fluidsr import checkpoints, models
 from fluidsr.choices import Factor, TrainingPrecision
 from fluidsr.errors import ModelError, TrainingError
-from fluidsr.models.closure import Closure, ClosureSample, Correction
+from fluidsr.models.closure import Closure, ClosureSample, Correction, noise_of
 from fluidsr.models.exchange import exchange, open_between
-from fluidsr.models.losses import SMALLEST_PATCH, distribution
+from fluidsr.models.losses import SMALLEST_PATCH, distribution, energy_scores
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.signals import StopRequest
@@ -42,6 +43,7 @@ LOG_EVERY = 20
 # Mean squares of a change below which a sample counts as having none: coarse cells per frame; density.
 EMPTY, EMPTY_DENSITY = 1e-4, 1e-5
 EMPTY_DISTRIBUTION = 3e-4  # the same for the distance of distributions
+SCORED_CELLS = 4  # coarse cells along an edge of the blocks of the energy score
 
 
 class Samples(Protocol):
@@ -72,6 +74,14 @@ class ClosureNetwork(Section):
         le=0.5,
         description="Largest fraction of the difference between neighboring cells that is moved per frame; "
         "0: correct velocity alone",
+    )
+    noise: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="Channels of noise that the network reads. The loss is then the energy score of two corrections "
+        "with different noise, so that corrections vary as much as what the coarse state leaves open; 0: squared "
+        "errors, and one correction for a state",
     )
 
 
@@ -106,8 +116,8 @@ class ClosureRecipe(Section):
     network: ClosureNetwork = ClosureNetwork()
     init: str | None = Field(
         default=None,
-        description="Corrector to start from (a name or a file); one that corrects velocity alone will do; "
-        "absent: random weights",
+        description="Corrector to start from (a name or a file); it may be narrower, read no noise, or correct "
+        "velocity alone; absent: random weights",
     )
     batch: int = Field(default=4, ge=1, le=256, description="Coarse frames per step")
     noise: Share = Field(
@@ -267,18 +277,25 @@ class ClosureTraining:
             number = self.step * recipe.batch + slot
             sample = samples.sample(number)
             state = with_noise(sample.state, recipe.noise, self.seed, number).to(self.device)
+            noise = self._noise(number, state)
             with torch.autocast(
                 torch.device(self.device).type, torch.bfloat16, recipe.precision == "bfloat16"
             ):
-                correction = self.optimizer.network(state, sample.periodic)
+                if noise is not None:
+                    state = state.expand(len(noise), *state.shape[1:])
+                correction = self.optimizer.network(state, sample.periodic, noise)
             change = changed_by(correction, sample)
-            losses = unexplained_shares(change, sample)
-            if recipe.energy > 0 and change.density is not None:
-                losses["energy"] = recipe.energy * energy_error(change.density, sample)
-            if recipe.distribution > 0 and change.density is not None:
-                losses["distribution"] = recipe.distribution * unexplained_distribution(
-                    change.density, sample
-                )
+            losses = (
+                unexplained_shares(change, sample) if noise is None else unexplained_scores(change, sample)
+            )
+            densities = () if change.density is None else change.density.split(1)
+            for name, weight, loss_of in (
+                ("energy", recipe.energy, energy_error),
+                ("distribution", recipe.distribution, unexplained_distribution),
+            ):
+                if weight > 0:
+                    errors = [loss_of(density, sample) for density in densities]
+                    losses[name] = weight * torch.stack(errors).mean()
             loss = sum(losses.values(), torch.zeros(())) / recipe.batch
             loss.backward()
             total += loss.item()
@@ -293,6 +310,14 @@ class ClosureTraining:
         update_ema(self.average, self.optimizer.network, recipe.optimizer.average, self.step)
         self._complete = True
         return total
+
+    def _noise(self, number: int, state: Tensor) -> Tensor | None:
+        """Two different noises for the sample with this number; None if the network reads none."""
+        channels, seed = self.recipe.network.noise, self.seed % 2**31
+        if channels == 0:
+            return None
+        noises = [noise_of(seed, 2 * number + n, tuple(state.shape[2:]), channels) for n in range(2)]
+        return torch.cat(noises).to(state.device)
 
     def _save(self) -> None:
         if not self._complete or self._saved_at == self.step:
@@ -334,18 +359,25 @@ class ClosureTraining:
         self.planned_steps = int(record["recipe"]["steps"])
 
 
+@torch.no_grad()
 def _load_init(network: Closure, name_or_path: str) -> None:
+    """Load the corrector `name_or_path`, which may be smaller; apart from the effect of noise, `network` then corrects
+    like it."""
     closure = models.load_closure(name_or_path).closure
-    target = network.options
-    if closure.options not in (target, target.model_copy(update={"exchange": 0.0})):
+    own, target = closure.options, network.options
+    same = own.model_copy(update={"width": target.width, "noise": target.noise, "exchange": target.exchange})
+    fits = own.width <= target.width and own.noise in (0, target.noise)
+    if same != target or own.exchange not in (0.0, target.exchange) or not fits:
         problem = f"is a corrector of {closure.options!r}"
         raise ModelError(f"init: {name_or_path}", problem, f"the recipe's is {target!r}")
     given = closure.state_dict()
-    for (
-        name,
-        tensor,
-    ) in network.state_dict().items():  # `last` has fewer outputs in a corrector of velocity only
-        tensor[: len(given[name])] = given[name]
+    for name, tensor in network.state_dict().items():
+        part = given[name]
+        # Added channels do not act on those that were there; noise does, or it would have no gradient.
+        if tensor.dim() > 1 and name != "head.weight":
+            tensor[: len(part), part.shape[1] :] = 0.0
+        window = tuple(slice(n) for n in part.shape)
+        tensor[window] = part
 
 
 def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:
@@ -377,7 +409,8 @@ def changed_by(correction: Correction, sample: ClosureSample) -> Change:
         return Change(velocity, None)
     state, air = sample.state.to(velocity.device), sample.air.to(velocity.device)
     open_faces = open_between(air, sample.periodic)
-    return Change(velocity, exchange(state[:, :1], correction.exchange.float(), open_faces, sample.periodic))
+    density = state[:, :1].expand(len(velocity), *[-1] * (state.dim() - 1))
+    return Change(velocity, exchange(density, correction.exchange.float(), open_faces, sample.periodic))
 
 
 def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tensor]:
@@ -391,6 +424,26 @@ def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tenso
         unexplained = ((value - target).square() * weight).sum()
         total = (target.square() * weight).sum()
         return unexplained / (total + empty * weight.sum() + 1e-12)
+
+    shares = {"velocity": share(change.velocity, sample.change.to(device), EMPTY)}
+    if change.density is not None:
+        shares["density"] = share(change.density, sample.density_change.to(device), EMPTY_DENSITY)
+    return shares
+
+
+def unexplained_scores(change: Change, sample: ClosureSample) -> dict[str, Tensor]:
+    """The energy score of two changes with different noise, `[2, ...]`, relative to that of no change: the mean over
+    the octaves of `losses.energy_scores`, in air near smoke. Keys: `velocity`, and `density` if it is corrected."""
+    device = change.velocity.device
+    state, air = sample.state.to(device), sample.air.to(device)
+    weight = (state[:, :1] > 0).float() * air
+    pads = [n for size in reversed(state.shape[2:]) for n in (0, -size % SCORED_CELLS)]
+
+    def share(values: Tensor, target: Tensor, empty: float) -> Tensor:
+        one, two, wanted = (F.pad(x * weight, pads) for x in (values[:1], values[1:], target))
+        scores = list(energy_scores(one, two, wanted, SCORED_CELLS))
+        floor = (empty * weight.mean()).sqrt()
+        return torch.stack([score / (nothing + floor) for score, nothing in scores]).mean()
 
     shares = {"velocity": share(change.velocity, sample.change.to(device), EMPTY)}
     if change.density is not None:

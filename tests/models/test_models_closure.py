@@ -10,7 +10,7 @@ import torch
 from fluidsr import models
 from fluidsr.errors import ModelError
 from fluidsr.models import Card, Closure
-from fluidsr.models.closure import state_of
+from fluidsr.models.closure import noise_of, state_of
 
 
 def network(dim: int, bound: float = 1.0) -> Closure:
@@ -96,7 +96,53 @@ def test_the_correction_around_the_smoke_equals_that_of_the_whole_grid(periodic:
     assert shapes[1] < 0.7 * shapes[0]
 
 
+def noisy_network() -> Closure:
+    torch.manual_seed(1)
+    closure = Closure(2, width=8, blocks=1, exchange=0.2, noise=3)
+    with torch.no_grad():
+        closure.last.weight.mul_(300.0)
+    return closure
+
+
+@torch.no_grad()
+def test_noise_selects_a_correction_and_none_is_a_noise_of_zeros() -> None:
+    closure, given = noisy_network(), state(2)
+    one, other = (closure(given, None, noise_of(seed, 4, (14, 14), 3)).velocity for seed in (0, 1))
+    assert (one - other).abs().mean() > 0.05 * one.abs().mean()
+    plain = closure(given).velocity
+    assert torch.equal(plain, closure(given, None, torch.zeros(1, 3, 14, 14)).velocity)
+    both = closure(
+        given.expand(2, -1, -1, -1), None, torch.cat([noise_of(s, 4, (14, 14), 3) for s in (0, 1)])
+    )
+    assert torch.allclose(both.velocity, torch.cat([one, other]), atol=1e-5)
+
+
+@torch.no_grad()
+def test_noise_beside_air_moves_nothing_and_the_box_of_the_smoke_has_its_own_noise() -> None:
+    closure, given, noise = noisy_network(), state(2, 40), noise_of(0, 0, (40, 40), 3)
+    still = given.clone()
+    still[:, 2:4] = 0.0
+    assert not any(part.any() for part in closure(still, None, noise))
+    given[:, 0] = 0.0
+    given[:, 0, 12:15, 20:26] = 0.7
+    whole, part = closure(given, (False, False), noise), closure.around_smoke(given, (False, False), noise)
+    for one, other in zip(whole, part, strict=True):
+        assert one.any() and torch.allclose(one, other, atol=1e-5)
+
+
+def test_noise_is_independent_in_cells_channels_frames_and_seeds() -> None:
+    noise = noise_of(3, 8, (64, 48), 2)
+    assert noise.shape == (1, 2, 64, 48) and torch.equal(noise, noise_of(3, 8, (64, 48), 2))
+    assert abs(noise.mean()) < 0.05 and noise.std() == pytest.approx(1.0, abs=0.03)
+    flat = noise[0, 0]
+    others = [flat.roll(1, 0), flat.roll(1, 1), noise[0, 1], noise_of(3, 9, (64, 48), 2)[0, 0]]
+    for other in (*others, noise_of(4, 8, (64, 48), 2)[0, 0]):
+        assert abs((flat * other).mean()) < 0.07
+    assert torch.equal(noise_of(3, 8, (32, 48), 2), noise[:, :, :32])  # a cell's value is its own
+
+
 def test_size_is_counted() -> None:
+    assert Closure(2, width=8, noise=3).macs_per_voxel == 9 * ((6 + 3) * 8 + 4 * 8 * 8 + 8 * 2)
     closure = Closure(3)
     assert closure.macs_per_voxel == 27 * (8 * 32 + 4 * 32 * 32 + 32 * 3)
     assert closure.num_parameters == closure.macs_per_voxel + 5 * 32 + 3

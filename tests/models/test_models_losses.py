@@ -233,6 +233,15 @@ def test_the_energy_score_of_equal_outputs_is_their_distance_in_each_band():
     assert losses.energy_score(zero, zero, zero).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_the_energy_score_of_a_vector_is_that_of_its_components_together():
+    x, zero = torch.zeros(1, 2, 16, 16), torch.zeros(1, 2, 16, 16)
+    x[:, 0], x[:, 1] = 0.3, 0.4
+    *finer, (score, nothing) = losses.energy_scores(x, x, zero, 4)
+    assert score.item() == pytest.approx(0.5 / 2**0.5, rel=1e-3) and nothing.item() < 1e-3
+    assert all(value.item() < 1e-3 for value, _ in finer)
+    assert next(losses.energy_scores(zero, zero, x.roll(1, 0), 4))[1].item() < 1e-3
+
+
 def test_the_energy_scores_gradient_equals_finite_differences():
     torch.manual_seed(0)
     one, two = (torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))

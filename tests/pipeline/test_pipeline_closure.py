@@ -93,14 +93,35 @@ def test_a_corrector_with_other_bounds_is_another_one(tmp_path: Path, changed: d
     assert identities[0]["sha256"] == identities[1]["sha256"] and identities[0] != identities[1]
 
 
-def exchanging(path: Path, bound: float = 0.5, exchange: float = 0.2) -> str:
+def exchanging(path: Path, bound: float = 0.5, exchange: float = 0.2, noise: int = 0) -> str:
     torch.manual_seed(5)
-    network = Closure(2, width=8, blocks=1, bound=bound, exchange=exchange)
+    network = Closure(2, width=8, blocks=1, bound=bound, exchange=exchange, noise=noise)
     with torch.no_grad():
         network.last.weight.mul_(30.0)
     ranges = {"density_range": (0.0, 1.0), "velocity_range": (-4.0, 4.0)}
     models.save(path, network, Card(name="small", **models.properties_of(network), **ranges))
     return str(path)
+
+
+def test_a_seed_gives_another_run_of_the_same_scene_and_zero_is_the_default(tmp_path: Path) -> None:
+    path = exchanging(tmp_path / "small.safetensors", noise=2)
+    scene = small(f"numerics.closure={path}")
+    densities = []
+    for each in (
+        scene,
+        scene.with_seed(0),
+        scene.with_seed(5),
+        small(f"numerics.closure={path}").with_seed(5),
+    ):
+        corrector, solver = corrector_for(each, "cpu"), build(scene)  # the source's own noise stays
+        assert corrector is not None
+        for _ in range(4):
+            solver.advance(scene.frame_seconds)
+            corrector.correct(solver, None)
+        densities.append(solver.density.clone())
+    assert torch.equal(densities[0], densities[1]) and torch.equal(densities[2], densities[3])
+    assert not torch.allclose(densities[0], densities[2], atol=1e-4)
+    assert densities[0].sum().item() == pytest.approx(densities[2].sum().item(), rel=0.02)
 
 
 def test_exchange_keeps_the_totals_and_the_ranges_of_scalars(tmp_path: Path) -> None:

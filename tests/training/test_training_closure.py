@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fluidsr.training.closure import (
     load_closure_recipe,
     unexplained,
     unexplained_distribution,
+    unexplained_scores,
     unexplained_shares,
     with_noise,
 )
@@ -122,6 +124,62 @@ def test_a_second_training_begins_with_the_first(tmp_path: Path) -> None:
     assert torch.equal(second.average(state).velocity, first(state).velocity)
     with pytest.raises(ModelError, match="is a corrector of"):
         ClosureTraining(recipe(init=str(path), network={"width": 5}), tmp_path / "third")
+
+
+def test_a_wider_corrector_that_reads_noise_begins_with_the_first(tmp_path: Path) -> None:
+    first = ClosureTraining(recipe(steps=10), tmp_path / "first").run(Vortices())
+    path = saved(first, tmp_path / "first.safetensors")
+    wider = {"width": 12, "blocks": 1, "exchange": 0.2, "noise": 2}
+    second = ClosureTraining(recipe(init=str(path), network=wider), tmp_path / "second").average
+    state = Vortices().frame(0).state
+    with torch.no_grad():
+        expected, silent = first(state).velocity, second(state).velocity
+        moved = second(state, None, torch.randn(1, 2, 12, 12)).velocity
+    assert torch.allclose(silent, expected, atol=1e-6) and not torch.allclose(moved, expected, atol=1e-4)
+    with pytest.raises(ModelError, match="init"):  # not the other way round
+        wide = saved(second, tmp_path / "wide.safetensors")
+        ClosureTraining(recipe(init=str(wide)), tmp_path / "third")
+
+
+def test_corrections_with_noise_spread_as_what_the_state_leaves_open(tmp_path: Path) -> None:
+    """The same state gains or loses velocity, by chance."""
+
+    class Chance(Vortices):
+        def sample(self, number: int) -> ClosureSample:
+            sample = self.frame(number % 6)
+            sign = float(np.random.default_rng([1, number]).choice([-1.0, 1.0]))
+            return replace(sample, change=sign * sample.change)
+
+    noisy = recipe(steps=150, network={"width": 8, "blocks": 1, "noise": 2})
+    network = ClosureTraining(noisy, tmp_path).run(Chance())
+    ratios = []
+    with torch.no_grad():
+        for index in range(6):
+            sample = Chance().frame(index)
+            noise = torch.randn(8, 2, 12, 12, generator=torch.Generator().manual_seed(index))
+            change = network(sample.state.expand(8, -1, -1, -1), sample.periodic, noise).velocity
+            assert change.mean(0).square().mean() < 0.3 * sample.change.square().mean()
+            ratios.append(float(change.std(0).mean() / sample.change.abs().mean()))
+    assert 0.3 < np.mean(ratios) < 1.5
+
+
+def test_unexplained_scores_are_one_for_no_change_and_least_for_the_right_spread() -> None:
+    sample = Vortices().frame(0)
+    still, random = torch.zeros(2, 2, 12, 12), torch.Generator().manual_seed(0)
+    strong = replace(sample, change=20 * sample.change)
+    assert unexplained_scores(Change(still, None), strong)["velocity"].item() == pytest.approx(1, abs=0.02)
+    perfect = Change(sample.change.expand(2, -1, -1, -1), sample.density_change.expand(2, -1, -1, -1))
+    for share in unexplained_scores(perfect, sample).values():
+        assert share.item() < 0.05
+    scores = {}
+    for spread in (0.0, 1.0, 2.5):
+        total = 0.0
+        for _ in range(60):
+            draws = torch.randn(3, 2, 12, 12, generator=random)
+            chance = replace(sample, change=draws[2:])
+            total += unexplained_scores(Change(spread * draws[:2], None), chance)["velocity"].item()
+        scores[spread] = total
+    assert scores[1.0] < 0.97 * min(scores[0.0], scores[2.5])
 
 
 def test_unexplained_shares_are_zero_for_the_perfect_change_and_one_for_none() -> None:
