@@ -29,7 +29,7 @@ class ClosureJob:
         """The resolved recipe, and the size of the network. Trains nothing."""
         from fluidsr.models import Closure
 
-        network = Closure(self.recipe.dim, self.recipe.factor, **self.recipe.network.model_dump())
+        network = Closure(self.recipe.dim, self.recipe.factor, **self.recipe.network.sizes)
         cost = {"weights": network.num_parameters, "multiply_adds_per_coarse_cell": network.macs_per_voxel}
         document = {"data": [str(path) for path in self.data], "device": self.device, "seed": self.seed}
         return {**document, "recipe": self.recipe.model_dump(mode="json"), "cost": cost}

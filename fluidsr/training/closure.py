@@ -21,6 +21,7 @@ from fluidsr.errors import ModelError, TrainingError
 from fluidsr.models.closure import Closure, ClosureSample, Correction, noise_of
 from fluidsr.models.exchange import exchange, open_between
 from fluidsr.models.losses import SMALLEST_PATCH, distribution, energy_scores
+from fluidsr.models.mirrors import make_mirror_symmetric
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.signals import StopRequest
@@ -83,6 +84,16 @@ class ClosureNetwork(Section):
         "with different noise, so that corrections vary as much as what the coarse state leaves open; 0: squared "
         "errors, and one correction for a state",
     )
+    mirrored: bool = Field(
+        default=False,
+        description="Whether a mirrored state has exactly the mirrored correction, so that symmetric scenes stay "
+        "symmetric; width must then be a multiple of 4 in 2-D, of 8 in 3-D",
+    )
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The arguments of a Closure."""
+        return self.model_dump(exclude={"mirrored"})
 
 
 class ReachedStates(Section):
@@ -156,6 +167,14 @@ class ClosureRecipe(Section):
     limits: tuple[str, ...] = Field(default=(), description="Known limitations, as lines of the model's card")
 
     @model_validator(mode="after")
+    def _mirrored_channels_form_groups(self) -> ClosureRecipe:
+        group = 2**self.dim
+        if self.network.mirrored and self.network.width % group:
+            problem = f"{self.network.width} is no multiple of {group}, which mirrored needs"
+            raise Problems([Problem(("network", "width"), problem, f"give {group}, {2 * group}, ...")])
+        return self
+
+    @model_validator(mode="after")
     def _losses_of_smoke_need_exchange(self) -> ClosureRecipe:
         for key in ("energy", "distribution"):
             if getattr(self, key) > 0 and self.network.exchange == 0:
@@ -203,9 +222,13 @@ class ClosureTraining:
         self.recipe, self.output, self.device, self.seed = recipe, output, device, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = Closure(recipe.dim, recipe.factor, **recipe.network.model_dump()).to(device)
+            network = Closure(recipe.dim, recipe.factor, **recipe.network.sizes)
+        if recipe.network.mirrored:  # the mean of 2^dim random kernels is so much smaller than each of them
+            make_mirror_symmetric(network, gain=2 ** (recipe.dim / 2))
         if recipe.init is not None:
-            _load_init(network, recipe.init)
+            _load_init(network, recipe.init, mirrored=recipe.network.mirrored)
+        network.to(device)
+        self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = NetworkOptimizer(network, recipe.optimizer)
         self.step = 0
@@ -306,6 +329,8 @@ class ClosureTraining:
         self._complete = False  # an incomplete step is not saved
         torch.nn.utils.clip_grad_norm_(self.optimizer.network.parameters(), recipe.optimizer.clip)
         self.optimizer.update(self.step, recipe.steps)
+        if recipe.network.mirrored:
+            make_mirror_symmetric(self.network)
         self.step += 1
         update_ema(self.average, self.optimizer.network, recipe.optimizer.average, self.step)
         self._complete = True
@@ -360,7 +385,7 @@ class ClosureTraining:
 
 
 @torch.no_grad()
-def _load_init(network: Closure, name_or_path: str) -> None:
+def _load_init(network: Closure, name_or_path: str, *, mirrored: bool) -> None:
     """Load the corrector `name_or_path`, which may be smaller; apart from the effect of noise, `network` then corrects
     like it."""
     closure = models.load_closure(name_or_path).closure
@@ -376,8 +401,14 @@ def _load_init(network: Closure, name_or_path: str) -> None:
         # Added channels do not act on those that were there; noise does, or it would have no gradient.
         if tensor.dim() > 1 and name != "head.weight":
             tensor[: len(part), part.shape[1] :] = 0.0
-        window = tuple(slice(n) for n in part.shape)
-        tensor[window] = part
+        tensor[tuple(slice(n) for n in part.shape)] = part
+    if mirrored:
+        projected = copy.deepcopy(network)
+        make_mirror_symmetric(projected)
+        pairs = zip(projected.parameters(), network.parameters(), strict=True)
+        if not all(torch.allclose(one, other, atol=1e-5) for one, other in pairs):
+            remedy = "start from random weights, or set network.mirrored to false"
+            raise ModelError(f"init: {name_or_path}", "is not mirror-symmetric", remedy)
 
 
 def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:

@@ -11,6 +11,7 @@ from fluidsr import models
 from fluidsr.errors import ModelError
 from fluidsr.models import Card, Closure
 from fluidsr.models.closure import noise_of, state_of
+from fluidsr.models.mirrors import make_mirror_symmetric
 
 
 def network(dim: int, bound: float = 1.0) -> Closure:
@@ -128,6 +129,41 @@ def test_noise_beside_air_moves_nothing_and_the_box_of_the_smoke_has_its_own_noi
     whole, part = closure(given, (False, False), noise), closure.around_smoke(given, (False, False), noise)
     for one, other in zip(whole, part, strict=True):
         assert one.any() and torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@torch.no_grad()
+def test_a_mirrored_state_has_the_mirrored_correction(dim: int) -> None:
+    torch.manual_seed(3)
+    closure = Closure(dim, width=2 * 2**dim, blocks=1, exchange=0.2, noise=2)
+    for parameter in closure.parameters():
+        parameter.normal_(0.0, 0.2)
+    given, noise = state(dim, 10), noise_of(0, 0, (10,) * dim, 2)
+
+    def deviations() -> list[float]:
+        """For each axis, the difference of both sides relative to the correction."""
+        results = []
+        correction = closure(given, None, noise)
+        for axis in range(dim):
+            mirrored = given.flip(2 + axis)
+            mirrored[:, [2 + axis, 2 + dim + axis]] *= -1  # velocity and acceleration
+            velocity, share = closure(mirrored, None, noise.flip(2 + axis))
+            velocity[:, axis] *= -1
+            errors = [
+                (one - other.flip(2 + axis)).abs().max() / one.abs().max()
+                for one, other in zip(correction, (velocity, share), strict=True)
+            ]
+            results.append(max(float(error) for error in errors))
+        return results
+
+    assert min(deviations()) > 0.05
+    make_mirror_symmetric(closure)
+    assert max(deviations()) < 1e-4
+    kernels = [parameter.clone() for parameter in closure.parameters()]
+    assert min(float(kernel.abs().max()) for kernel in kernels) > 0.01
+    make_mirror_symmetric(closure)
+    for kernel, same in zip(closure.parameters(), kernels, strict=True):
+        assert torch.allclose(kernel, same, atol=1e-6)
 
 
 def test_noise_is_independent_in_cells_channels_frames_and_seeds() -> None:

@@ -141,6 +141,33 @@ def test_a_wider_corrector_that_reads_noise_begins_with_the_first(tmp_path: Path
         ClosureTraining(recipe(init=str(wide)), tmp_path / "third")
 
 
+def test_a_mirrored_training_stays_mirror_symmetric_and_learns(tmp_path: Path) -> None:
+    class Drag(Vortices):
+        def frame(self, index: int) -> ClosureSample:
+            sample = super().frame(index)
+            return replace(sample, change=-0.3 * sample.state[:, 2:4])
+
+    network = {"width": 8, "blocks": 1, "mirrored": True}
+    trained = ClosureTraining(recipe(steps=150, network=network), tmp_path / "first").run(Drag())
+    assert unexplained(trained, Drag())["velocity"] < 0.5
+    sample = Drag().frame(0)
+    mirrored = sample.state.flip(2)
+    mirrored[:, [2, 4]] *= -1
+    with torch.no_grad():
+        one, other = trained(sample.state).velocity, trained(mirrored).velocity.flip(2)
+    other[:, 0] *= -1
+    assert torch.allclose(one, other, atol=1e-5) and one.abs().max() > 0.01
+    path = saved(trained, tmp_path / "first.safetensors")
+    ClosureTraining(recipe(init=str(path), network=network), tmp_path / "second")
+    plain = saved(
+        ClosureTraining(recipe(steps=1), tmp_path / "third").average, tmp_path / "plain.safetensors"
+    )
+    with pytest.raises(ModelError, match="is not mirror-symmetric"):
+        ClosureTraining(recipe(init=str(plain), network=network), tmp_path / "fourth")
+    with pytest.raises(ValueError, match="no multiple of 4"):
+        recipe(network={"width": 10, "mirrored": True})
+
+
 def test_corrections_with_noise_spread_as_what_the_state_leaves_open(tmp_path: Path) -> None:
     """The same state gains or loses velocity, by chance."""
 
