@@ -2,6 +2,7 @@
 
     python benchmarks/closure.py --data CLOSURE.zarr --scene plume2d --run closure2d-x4 --run closure2d-x4@0.6
     python benchmarks/closure.py --data CLOSURE.zarr --baselines
+    python benchmarks/closure.py --data CLOSURE.zarr --run closure2d-x4 --seeds 3
     python benchmarks/closure.py --data CLOSURE.zarr --run closure3d-x4 --movie corrector3d.mp4
 
 A run is `none`, a corrector (NAME or PATH, with @0.6 at that strength), or a change of the scene such as
@@ -9,13 +10,15 @@ A run is `none`, a corrector (NAME or PATH, with @0.6 at that strength), or a ch
 simulation of the split, and each built-in scene, the coarse solver begins in the fine state of the first recorded frame
 and runs alone to the last. Figures are means (wrinkling: medians) over the last half of the frames and over all
 simulations; the fine state on coarse cells has 1 (ratios) or 0 (the others). Octaves are of wavelength: 2-4, 4-8 and
-8-16 coarse cells. A movie has a row for each of the first `--rows` simulations and a column for each run, the fine
-state on coarse cells last.
+8-16 coarse cells. With `--seeds`, correctors that read noise run with that many seeds; the figures are means over them,
+and the last column is the correlation between the runs of two seeds. A movie has a row for each of the first `--rows`
+simulations and a column for each run, the fine state on coarse cells last.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 from collections import defaultdict
@@ -60,6 +63,7 @@ def main() -> None:
     parser.add_argument("--factor", type=int, default=4, help="of a built-in scene's coarse cells")
     parser.add_argument("--run", action="append", default=[], help="repeatable; see above")
     parser.add_argument("--baselines", action="store_true")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each corrector that reads noise")
     parser.add_argument("--movie", type=Path, help="write this instead of the table")
     parser.add_argument("--rows", type=int, default=3, help="simulations in the movie")
     options = parser.parse_args()
@@ -73,24 +77,34 @@ def main() -> None:
         return
     print(f"{len(simulations)} simulations\n")
     for number, run in enumerate(runs):
-        row = judged(simulations, run)
+        row = judged(simulations, run, options.seeds)
         if number == 0:
             print("| |" + "".join(f" {name} |" for name in row) + "\n|---|" + "---|" * len(row))
         name = run.rpartition("/")[2]
         print(f"| {name} |" + "".join(f" {value:.3f} |" for value in row.values()), flush=True)
 
 
-def judged(simulations, run):
-    """Mean of each figure, of wrinkling the median, over the last half of the frames of all simulations."""
+def judged(simulations, run, seeds):
+    """Mean of each figure, of wrinkling the median, over the last half of the frames of all simulations and seeds."""
     figures: defaultdict[str, list[float]] = defaultdict(list)
+    seeds = seeds if reads_noise(run) else 1
     for simulation in simulations:
+        runs = [free_run(simulation, run, seed) for seed in range(seeds)]
         try:
-            for index, frame in free_run(simulation, run):
-                if index >= simulation.frames // 2:
+            for steps in zip(*runs, strict=True):
+                index = steps[0][0]
+                if index < simulation.frames // 2:
+                    continue
+                densities = [frame.density.ravel() for _, frame in steps]
+                for one, other in itertools.combinations(densities, 2):
+                    figures["correlation of seeds"].append(float(np.corrcoef(one, other)[0, 1]))
+                for _, frame in steps:
                     for key, value in compare(frame, simulation.reference(index)).items():
                         figures[key].append(value)
         except FluidsrError as error:
             print(f"{run}: {simulation.name}: {error}", file=sys.stderr)
+    if seeds > 1:
+        figures["correlation of seeds"] = figures.pop("correlation of seeds")  # the last column
     # A smoothed surface may all but vanish, and the ratio with it become anything.
     mean_of = {"wrinkling": np.nanmedian}
     return {key: float(mean_of.get(key, np.nanmean)(values)) for key, values in figures.items()}
@@ -108,9 +122,16 @@ def fine_run(name, frames, factor):
     )  # fmt: skip
 
 
-def free_run(simulation, run):
-    """Frames of a coarse run that begins in the fine state, NumPy, each with its index."""
-    scene, corrector = coarse_scene(simulation), None
+def reads_noise(run):
+    """Whether `run` is a corrector that reads noise."""
+    if run == "none" or "=" in run or run == "physics.turbulence":
+        return False
+    return models.load_closure(run.partition("@")[0]).closure.options.noise > 0
+
+
+def free_run(simulation, run, seed=0):
+    """Frames of a coarse run that begins in the fine state, NumPy, each with its index. `seed` is that of the noise."""
+    scene, corrector = coarse_scene(simulation).with_changes(numerics={"closure_seed": seed}), None
     if run == "physics.turbulence":
         scene = scene.with_changes(physics={"turbulence": stirred(simulation)})
     elif "=" in run:

@@ -31,6 +31,7 @@ class ClosureOptions(BaseModel):
         bound: greatest change of a velocity component, relative to the local speed.
         exchange: greatest share of the difference between two neighboring cells that is moved across their face in a
             frame; 0: only velocity is corrected.
+        overshoot: of `models.exchange.exchange`: how far smoke may leave the range of its neighborhood.
         noise: channels of noise that the network reads; 0: each state has only one correction.
     """
 
@@ -42,6 +43,7 @@ class ClosureOptions(BaseModel):
     blocks: int = Field(default=2, ge=0, le=32)
     bound: float = Field(default=1.0, gt=0, le=4)
     exchange: float = Field(default=0.0, ge=0, le=0.5)
+    overshoot: float = Field(default=0.0, ge=0, le=1)
     noise: int = Field(default=0, ge=0, le=16)
 
 

@@ -13,7 +13,9 @@ from fluidsr.models.padding import wrap
 _TINY = 1e-12
 
 
-def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequence[bool]) -> Tensor:
+def exchange(
+    scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequence[bool], overshoot: float = 0.0
+) -> Tensor:
     """The change of `scalar` by limited fluxes across the faces of its cells, `[B, C, *S]`.
 
         flux = (mean share of the two cells) * open * (difference of the two cells)
@@ -27,9 +29,11 @@ def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequen
         open_faces: `[B, dim, *S]`, the open fraction of the upper face of each cell along each axis. The faces at the
             end of the domain are closed unless the axis is periodic.
         periodic: whether each axis is periodic.
+        overshoot: how far a value may leave the range of its 3^dim neighborhood, as a fraction of that range. Without
+            it nothing can restore the peak of a filament, since the whole neighborhood has faded.
 
     Invariants: the change of each channel sums to zero; a constant scalar does not change; no value leaves the range of
-    its 3^dim neighborhood.
+    its 3^dim neighborhood by more than `overshoot`, or the range of the whole scalar.
     """
     dim = share.shape[1]
     fluxes = []
@@ -43,7 +47,7 @@ def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequen
     for axis, flux in enumerate(fluxes, start=2):  # fluxes through the upper face of each cell
         into, out = flux.clamp(min=0), -flux.clamp(max=0)
         rise, fall = rise + into + out.roll(1, axis), fall + out + into.roll(1, axis)
-    low, high = _bounds(scalar, dim, periodic)
+    low, high = _bounds(scalar, dim, periodic, overshoot)
     up = ((high - scalar) / (rise + _TINY)).clamp(max=1.0)
     down = ((scalar - low) / (fall + _TINY)).clamp(max=1.0)
     change = torch.zeros_like(scalar)
@@ -55,8 +59,8 @@ def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequen
     return change
 
 
-def _bounds(scalar: Tensor, dim: int, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
-    """The minimum and the maximum of the 3^dim neighborhood of each cell, both of the shape of `scalar`."""
+def _bounds(scalar: Tensor, dim: int, periodic: Sequence[bool], overshoot: float) -> tuple[Tensor, Tensor]:
+    """The least and the greatest value that each cell may take, both of the shape of `scalar`."""
     max_pool = F.max_pool2d if dim == 2 else F.max_pool3d
     halos = [int(is_periodic) for is_periodic in periodic]
     around = wrap(scalar, halos)
@@ -64,6 +68,10 @@ def _bounds(scalar: Tensor, dim: int, periodic: Sequence[bool]) -> tuple[Tensor,
     for axis, halo in enumerate(halos, start=2):
         high = high.narrow(axis, halo, scalar.shape[axis])
         low = low.narrow(axis, halo, scalar.shape[axis])
+    if overshoot:
+        axes, more = tuple(range(2, scalar.dim())), overshoot * (high - low)
+        high = torch.minimum(high + more, scalar.amax(axes, keepdim=True))
+        low = torch.maximum(low - more, scalar.amin(axes, keepdim=True))
     return low, high
 
 

@@ -49,7 +49,8 @@ class Corrector:
 
         `sha256` identifies the weights only, so the bounds of the change are listed separately.
         """
-        bounds = {"bound": self.network.options.bound, "exchange": self.network.options.exchange}
+        options = self.network.options
+        bounds = {"bound": options.bound, "exchange": options.exchange, "overshoot": options.overshoot}
         return {"name": self.card.name, "sha256": self.card.sha256, "strength": self._strength, **bounds}
 
     def correct(self, solver: Solver, energy_lost: float | None) -> None:
@@ -80,9 +81,10 @@ class Corrector:
             change = self.network.around_smoke(state.to(solver.device), self._periodic, noise)
             if change.exchange is not None:
                 share, open_faces = self._strength / stretch * change.exchange, solver.open_faces()[None]
+                overshoot = self.network.options.overshoot / stretch
                 solver.add_scalars(
                     {
-                        name: exchange(values[None, None], share, open_faces, self._periodic)[0, 0]
+                        name: exchange(values[None, None], share, open_faces, self._periodic, overshoot)[0, 0]
                         for name, values in solver.scalars().items()
                     }
                 )

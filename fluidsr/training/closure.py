@@ -76,6 +76,13 @@ class ClosureNetwork(Section):
         description="Largest fraction of the difference between neighboring cells that is moved per frame; "
         "0: correct velocity alone",
     )
+    overshoot: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How far smoke may leave the range of its neighborhood, as a fraction of that range, and never "
+        "that of the whole domain; without it, the peaks of thin filaments cannot be restored",
+    )
     noise: int = Field(
         default=0,
         ge=0,
@@ -307,7 +314,7 @@ class ClosureTraining:
                 if noise is not None:
                     state = state.expand(len(noise), *state.shape[1:])
                 correction = self.optimizer.network(state, sample.periodic, noise)
-            change = changed_by(correction, sample)
+            change = changed_by(correction, sample, recipe.network.overshoot)
             losses = (
                 unexplained_shares(change, sample) if noise is None else unexplained_scores(change, sample)
             )
@@ -390,7 +397,8 @@ def _load_init(network: Closure, name_or_path: str, *, mirrored: bool) -> None:
     like it."""
     closure = models.load_closure(name_or_path).closure
     own, target = closure.options, network.options
-    same = own.model_copy(update={"width": target.width, "noise": target.noise, "exchange": target.exchange})
+    free = ("width", "noise", "exchange", "overshoot")
+    same = own.model_copy(update={name: getattr(target, name) for name in free})
     fits = own.width <= target.width and own.noise in (0, target.noise)
     if same != target or own.exchange not in (0.0, target.exchange) or not fits:
         problem = f"is a corrector of {closure.options!r}"
@@ -433,15 +441,15 @@ class Change(NamedTuple):
     density: Tensor | None
 
 
-def changed_by(correction: Correction, sample: ClosureSample) -> Change:
+def changed_by(correction: Correction, sample: ClosureSample, overshoot: float = 0.0) -> Change:
     """The changes of the sample's velocity and density, float32, on the correction's device."""
     velocity = correction.velocity.float()
     if correction.exchange is None:
         return Change(velocity, None)
     state, air = sample.state.to(velocity.device), sample.air.to(velocity.device)
-    open_faces = open_between(air, sample.periodic)
     density = state[:, :1].expand(len(velocity), *[-1] * (state.dim() - 1))
-    return Change(velocity, exchange(density, correction.exchange.float(), open_faces, sample.periodic))
+    open_faces, shares = open_between(air, sample.periodic), correction.exchange.float()
+    return Change(velocity, exchange(density, shares, open_faces, sample.periodic, overshoot))
 
 
 def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tensor]:
@@ -525,7 +533,8 @@ def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> dic
     totals: defaultdict[str, float] = defaultdict(float)
     for n in range(count):
         sample = samples.frame(n * len(samples) // count)
-        change = changed_by(network(sample.state.to(device), sample.periodic), sample)
+        correction = network(sample.state.to(device), sample.periodic)
+        change = changed_by(correction, sample, network.options.overshoot)
         for name, value in unexplained_shares(change, sample).items():
             totals[name] += value.item() / count
     return dict(totals)

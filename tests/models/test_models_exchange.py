@@ -37,6 +37,31 @@ def test_exchange_conserves_totals_and_stays_in_the_range_of_the_neighborhood(
     assert (after >= -pool(-around, 3, 1, padding) - 1e-6).all()
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_with_overshoot_smoke_leaves_its_neighborhood_by_no_more_and_never_the_range_of_all(dim: int) -> None:
+    given, wraps = smoke(dim), (False,) * dim
+    change = exchange(given, shares(dim, 0.5), everywhere(dim, False), wraps, 0.3)
+    assert torch.allclose(change.sum(tuple(range(2, dim + 2))), torch.zeros(2, 1), atol=1e-4)
+    pool = torch.nn.functional.max_pool2d if dim == 2 else torch.nn.functional.max_pool3d
+    high, low, after = pool(given, 3, 1, 1), -pool(-given, 3, 1, 1), given + change
+    more = 0.3 * (high - low)
+    assert (after <= high + more + 1e-6).all() and (after >= low - more - 1e-6).all()
+    assert (after > high + 0.01).any() and (after < low - 0.01).any()
+    for sample, moved in zip(given, after, strict=True):
+        assert sample.min() - 1e-6 <= moved.min() and moved.max() <= sample.max() + 1e-6
+
+
+def test_overshoot_restores_the_peak_of_a_faded_filament() -> None:
+    place = torch.arange(16.0).expand(1, 1, 16, 16)
+    filament, source = 0.4 * torch.exp(-((place - 8) ** 2) / 2), (place == 1).float()
+    faces, sharper = open_between(torch.ones(1, 1, 16, 16), (False, False)), torch.full((1, 2, 16, 16), -0.1)
+    ridge = {
+        overshoot: exchange(filament + source, sharper, faces, (False, False), overshoot)[0, 0, 5, 8].item()
+        for overshoot in (0.0, 0.3)
+    }
+    assert ridge[0.0] == 0.0 and ridge[0.3] > 0.01
+
+
 def test_a_positive_share_evens_out_and_a_negative_one_sharpens() -> None:
     step = torch.linspace(-3, 3, 24).sigmoid().expand(1, 1, 24, 24)
     faces = open_between(torch.ones(1, 1, 24, 24), (False, False))
