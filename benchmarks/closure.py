@@ -94,13 +94,17 @@ def judged(simulations, run, seeds):
             for steps in zip(*runs, strict=True):
                 index = steps[0][0]
                 if index < simulation.frames // 2:
+                    earlier, reference_before = [frame for _, frame in steps], simulation.reference(index)
                     continue
                 densities = [frame.density.ravel() for _, frame in steps]
                 for one, other in itertools.combinations(densities, 2):
                     figures["correlation of seeds"].append(float(np.corrcoef(one, other)[0, 1]))
-                for _, frame in steps:
-                    for key, value in compare(frame, simulation.reference(index)).items():
+                reference = simulation.reference(index)
+                for (_, frame), before in zip(steps, earlier, strict=True):
+                    for key, value in compare(frame, reference).items():
                         figures[key].append(value)
+                    figures["flicker"].append(flicker(before, frame, reference_before, reference))
+                earlier, reference_before = [frame for _, frame in steps], reference
         except FluidsrError as error:
             print(f"{run}: {simulation.name}: {error}", file=sys.stderr)
     if seeds > 1:
@@ -202,6 +206,13 @@ def compare(frame: Frame, reference: Frame) -> dict[str, float]:
             np.mean([decades(a, b, low, high) for a, b in zip(*speeds, strict=True)])
         )
     return figures
+
+
+def flicker(before: Frame, frame: Frame, reference_before: Frame, reference: Frame) -> float:
+    """The change from frame to frame that each flow does not explain, relative to the reference's (ideal: 1)."""
+    densities = [each.density for each in (before, frame, reference_before, reference)]
+    flows = [each.velocity_in_cells() for each in (before, reference_before)]
+    return metrics.coherence(*densities, *flows)
 
 
 def decades(own: np.ndarray, wanted: np.ndarray, low: float, high: float) -> float:
