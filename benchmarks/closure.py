@@ -196,6 +196,7 @@ def compare(frame: Frame, reference: Frame) -> dict[str, float]:
     wrinkles = [metrics.wrinkling(f, level, 4.0) for f in (own, wanted)]
     figures["area"] = area[0] / area[1] if area[1] else math.nan
     figures["wrinkling"] = wrinkles[0] / wrinkles[1] if math.isfinite(wrinkles[0] / wrinkles[1]) else math.nan
+    figures["gradients"] = metrics.gradient_distance(own, wanted)
     figures["Z"] = metrics.zigzag(own) - metrics.zigzag(wanted)
     speeds = [f.velocity_in_cells() for f in (frame, reference)]
     figures["kinetic"] = float((speeds[0] ** 2).sum() / max((speeds[1] ** 2).sum(), 1e-12))

@@ -71,8 +71,6 @@ def coarse_run(
     """
     reference, seconds = fine_state(simulation, first).torch(), scene.frame_seconds
     solver.start_from(reference.density, reference.velocity, reference.temperature, seconds, reference.time)
-    if corrector is not None:
-        corrector.restart()
     for index in range(first + 1, last + 1):
         report = solver.advance(seconds, measure_energy=corrector is not None)
         before = after = frame_of(solver, scene, seconds)

@@ -335,7 +335,6 @@ def _simulated_frames(
     rest = _rest_coordinates(scene, coarse)
     parts: dict[str, checkpoint.Stateful] = {"solver": solver} | ({"fine": run} if run else {})
     parts |= {"rest": rest} if rest else {}
-    parts |= {"corrector": corrector} if corrector else {}
     first = saved.restore(parts, before=min(todo)) if saved else 0
     if first:
         coarse = frame_of(solver, scene, frame_seconds)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import ModelError
 from fluidsr.frame import Frame
-from fluidsr.scenes.carried_noise import CarriedNoise
 from fluidsr.scenes.schema import Scene
 from fluidsr.scenes.upscale import ModelUpscale
 
@@ -29,8 +27,7 @@ class Corrector:
     """A closure model prepared for runs of one scene.
 
     `strength` is the factor on its change (None: as its card says). The noise of a model that reads some depends on
-    `numerics.closure_seed` and moves with the flow (see CarriedNoise). Raises ModelError if the model does not fit the
-    scene.
+    `numerics.closure_seed` and the number of the frame. Raises ModelError if the model does not fit the scene.
     """
 
     def __init__(self, model: ClosureModel, scene: Scene, device: str, strength: float | None = None) -> None:
@@ -46,21 +43,6 @@ class Corrector:
         physics = scene.physics
         self._per_kelvin = physics.gravity * physics.buoyancy.temperature
         self._per_density = -physics.gravity * physics.buoyancy.density
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget the noise of a run, before another one begins."""
-        channels, seed = self.network.options.noise, self._scene.numerics.closure_seed
-        self._noise = CarriedNoise(channels, seed, self._periodic) if channels else None
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """The tensors that `restore` needs to continue bit-identically."""
-        return self._noise.state() if self._noise else {}
-
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Return to a `state()`. Raises InputError if it does not fit."""
-        if self._noise:
-            self._noise.restore(state)
 
     def identity(self) -> dict[str, Any]:
         """The values that must be equal for a run to be resumed.
@@ -93,7 +75,7 @@ class Corrector:
         speed = speed_of(frame)
         stretch = stretch_of(speed)
         longer = dataclasses.replace(frame, dt=stretch * seconds)
-        noise = self._noise.advance(frame, stretch) if self._noise else None
+        noise = self._noise(frame, stretch)
         state = closure_state(longer, self._scene.up_axis, self._per_kelvin, self._per_density)
         with torch.inference_mode():
             change = self.network.around_smoke(state.to(solver.device), self._periodic, noise)
@@ -111,6 +93,17 @@ class Corrector:
         if energy_lost is not None:
             most_energy = max(energy_lost, 0.0) + max(self._buoyant_work(frame), 0.0)
         solver.add_velocity(change.velocity[0] * scale, seconds, most_energy)
+
+    def _noise(self, frame: Frame, stretch: float) -> torch.Tensor | None:
+        """The network's noise in a frame; None if it reads none. It stays for frames that the network sees as one."""
+        from fluidsr.models.closure import noise_of
+
+        channels = self.network.options.noise
+        if channels == 0:
+            return None
+        number = round(frame.time / self._scene.frame_seconds) // round(stretch)
+        noise = noise_of(self._scene.numerics.closure_seed, number, frame.shape, channels)
+        return noise.to(frame.density.device)
 
     def _buoyant_work(self, frame: Frame) -> float:
         """The kinetic energy that buoyancy adds in a frame, in the unit of `Solver.kinetic_energy`."""

@@ -252,7 +252,7 @@ class NumericsSection(Strict):
     )
     closure_seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
         default=0,
-        description="Seed of the corrector's noise: another seed, another run of the same scene",
+        description="Seed of the noise of a corrector that reads some: another seed, another run of the scene",
     )
     pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
 
