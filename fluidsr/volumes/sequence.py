@@ -19,7 +19,7 @@ from fluidsr.volumes.numbering import frame_number
 from fluidsr.volumes.pvd import Entry, read_entries
 
 # In order of preference, if a folder holds one sequence in several formats.
-SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", ".npy")
+SUFFIXES = (".vdb", ".npz", ".pvti", ".vtm", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", ".npy")
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
