@@ -110,7 +110,7 @@ def test_contents_are_on_the_disk_before_the_name_and_the_name_before_the_return
     path, calls, fsync, rename = tmp_path / "a.txt", [], os.fsync, Path.replace
 
     def flushed(descriptor):
-        place = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
         calls.append(("flushed", "folder" if place == tmp_path else place.read_text()))
         fsync(descriptor)
 

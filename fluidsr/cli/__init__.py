@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -132,9 +133,7 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
 def _with_home(argument: str) -> str:
     """`argument` with the home folder for a leading `~`, which a shell leaves as it is in quotes (a pattern of files)
     and behind `--option=`."""
-    return re.sub(
-        r"\A(--[a-z-]+=)?~(?=/|\Z)", lambda match: (match[1] or "") + os.path.expanduser("~"), argument
-    )
+    return re.sub(r"\A(--[a-z-]+=)?~(?=/|\Z)", lambda match: (match[1] or "") + str(Path.home()), argument)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -158,7 +158,7 @@ def test_the_line_of_a_frame_is_on_the_disk_when_it_counts(
     flushed, fsync = [], os.fsync
 
     def counted(descriptor: int) -> None:
-        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).read_bytes())
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().read_bytes())
         fsync(descriptor)
 
     with open_run(tmp_path) as folder:
