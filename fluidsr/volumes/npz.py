@@ -104,7 +104,7 @@ def _taken(
     has_rate = "dt" in opened.place
     return Taken(
         _frame(location, grids, opened.place),
-        notes=tuple(opened.notes),
+        notes=(*opened.notes, *chosen.notes),
         layer=opened.layer,
         style=style_of_whole(whole),
         has_rate=has_rate,

@@ -140,7 +140,8 @@ def _expand_one(text: str) -> list[FrameFile]:
         names = [name for name in names if path.name.startswith(".") or not name.startswith(".")]
         frames = _of_density(_numbered([folder / name for name in names]))
     elif not signs:
-        raise InputError(text, "there is no such file", "check the path")
+        ending = ", which ends in white space (a line end of Windows?)" if text != text.rstrip() else ""
+        raise InputError(text, "there is no such file", f"check the path{ending}")
     if not frames:
         raise InputError(text, "no file matches", "check the folder and the pattern")
     return frames

@@ -148,6 +148,11 @@ def test_no_velocity_is_said_with_its_price(tmp_path, tiny_model, capsys):
     assert capsys.readouterr().err == said
     assert call(*common, "--zero-velocity", "--dry-run") == 0
     assert call(*common, "--zero-velocity") == 0
+    density = np.ones((4, 4), np.float32)  # as an export that left out a component
+    np.savez(tmp_path / "part_1.npz", density=density, **{"vel.y": density, "heat": density}, dx=0.1)
+    common[1], common[5] = str(tmp_path / "part_1.npz"), str(tmp_path / "p")
+    assert call(*common) == 2
+    assert "has no velocity (only 'vel.y'): without it" in capsys.readouterr().err
 
 
 def test_a_damaged_frame_can_be_left_out_without_beginning_anew(cache, tmp_path, tiny_model, capsys):

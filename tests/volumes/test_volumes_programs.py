@@ -437,6 +437,10 @@ def test_no_field_is_dropped_without_a_word(tmp_path):
     )  # fmt: skip
     found = read(tmp_path / "a.vdb").fields()
     assert list(found) == ["density", "temperature", "smoke", "heat", "Cd"]
+    assert take(tmp_path / "a.vdb").notes == (
+        "the density is 'density'; --density-grid selects another ('smoke')",
+    )
+    assert take(tmp_path / "a.vdb", density_grid="density").notes == ()  # it was chosen
     grids_of(tmp_path / "b.vdb", ("density", DENSITY, none), ("fire/heat", DENSITY, none))
     assert list(read(tmp_path / "b.vdb").fields()) == ["density", "fire/heat"]
     np.testing.assert_array_equal(found["Cd"], VELOCITY)

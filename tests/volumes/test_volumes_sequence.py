@@ -82,6 +82,8 @@ def test_missing_inputs_are_reported(folder):
     for missing in ("nothing.vdb", "none_####.vdb", "none*.vdb", "no/such_####.vdb"):
         with pytest.raises(InputError, match="check the"):
             expand([folder / missing])
+    with pytest.raises(InputError, match="which ends in white space"):  # from a list with Windows line ends
+        expand([f"{folder / 'nothing.vdb'}\r"])
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match="holds no volumes"):
         expand([folder / "empty"])

@@ -299,6 +299,7 @@ def find(
         fields=names_of_fields,
         unfit=unfit,
     )
+    notes += chosen.notes
     of_density = _filled(scalars[chosen.density])
     reference = of_density[0]
 
