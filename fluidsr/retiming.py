@@ -59,7 +59,7 @@ def retime(
             step = step_of(rate, rate if frame_rate is None else rate_of(frame_rate, "frame_rate"), speed)
             dt = float(step / rate)
         else:
-            _check_neighbours(before, after, 1 / float(rate))
+            check_neighbours(before, after, 1 / float(rate))
         while number * step <= place:
             at = number * step
             if at == place:
@@ -228,7 +228,7 @@ def _on_one_grid(first: Frame, last: Frame, outside: Mapping[str, Sequence[float
     return extended(first, grid, FLOW, outside), extended(last, grid, FLOW, outside)
 
 
-def _check_neighbours(before: Frame, after: Frame, dt: float) -> None:
+def check_neighbours(before: Frame, after: Frame, dt: float) -> None:
     """Raise InputError where the times of two frames are not `dt` apart; frames without times have equal ones."""
     elapsed = after.time - before.time
     if elapsed != 0 and not abs(elapsed - dt) <= _LATE * dt:

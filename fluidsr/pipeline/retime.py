@@ -27,7 +27,7 @@ from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.pipeline.written_style import WrittenStyle
-from fluidsr.retiming import FLOW, between, rate_of, step_of
+from fluidsr.retiming import FLOW, between, check_neighbours, rate_of, step_of
 from fluidsr.volumes import sequence
 from fluidsr.volumes.staggered import FACES, written_fields
 
@@ -260,6 +260,10 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     if item.after is not None:
         after, later = _load(item.after, settings)
         notes += after.notes
+        counts = float(frame.time).is_integer() and float(later.time).is_integer()  # steps instead of seconds
+        if settings.intake.frame_rate is None and not counts:
+            with naming(item.after.source):
+                check_neighbours(frame, later, item.seconds)
         outside = {**after.outside, **taken.outside}
         begin, end = _filled(taken, frame, later, outside), _filled(after, later, frame, outside)
         styles = [source.style for source in (taken, after) if source.style]

@@ -142,6 +142,31 @@ def test_times_that_the_files_state_are_kept(
     assert [frame.dt for frame in frames] == pytest.approx([1 / 48] * 5)
 
 
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (
+            (0.25, 0.375, 0.3125),
+            "is -0.0625 s after the one before it, not 0.125 s; give all frames in order",
+        ),
+        ((0.25, 0.375, 1.25), "is 0.875 s after the one before it, not 0.125 s"),
+        ((1.0, 2.0, 4.0), None),  # numbers of steps
+    ],
+)
+def test_times_that_are_not_those_of_successive_frames_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], times: tuple[float, ...], said: str | None
+) -> None:
+    (tmp_path / "in").mkdir()
+    flow = np.zeros((3, *SHAPE), np.float32)
+    for n, time in enumerate(times, start=1):
+        frame = Frame(np.ones(SHAPE, np.float32), flow, time=time, dt=0.125)
+        volumes.write(tmp_path / f"in/s_{n}.npz", frame)
+    command = ["retime", tmp_path / "in", "--speed", 0.5, "-q", "-o"]
+    code, _, err = call(capsys, *command, tmp_path / "out")
+    assert (code, err) == (0, "") if said is None else (code == 2 and "s_3.npz" in err and said in err)
+    assert call(capsys, *command, tmp_path / "given", "--input-frame-rate", 8)[0] == 0
+
+
 def test_retiming_resumes_splits_and_refuses_other_settings(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
