@@ -129,11 +129,13 @@ def _begins_at_zero(item: FrameRef) -> bool:
         return False  # a damaged frame is reported when its turn comes
 
 
-def assumed_rate(taken: volumes.Taken, read_options: ReadOptions) -> Iterator[str]:
-    """Yield a note for the user if the frame's velocity depends on an assumed frame rate."""
+def assumed_rate(
+    taken: volumes.Taken, read_options: ReadOptions, option: str = "--frame-rate"
+) -> Iterator[str]:
+    """Yield a note for the user if the frame's velocity depends on an assumed frame rate, which `option` would set."""
     rate = taken.assumed_rate(read_options.velocity_unit, read_options.frame_rate)
     if rate is not None:
-        yield f"states no frame rate: {rate:g} frames per second are assumed (--frame-rate sets it)"
+        yield f"states no frame rate: {rate:g} frames per second are assumed ({option} sets it)"
 
 
 def take(item: FrameRef, read_options: ReadOptions, *field_lists: Fields) -> tuple[volumes.Taken, Fields]:

@@ -260,6 +260,8 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     if item.after is not None:
         after, later = _load(item.after, settings)
         notes += after.notes
+        if item.before.time is None:
+            notes += frame_reading.assumed_rate(taken, settings.intake, "--input-frame-rate")
         counts = float(frame.time).is_integer() and float(later.time).is_integer()  # steps instead of seconds
         if settings.intake.frame_rate is None and not counts:
             with naming(item.after.source):
