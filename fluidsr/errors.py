@@ -24,6 +24,7 @@ class FluidsrError(Exception):
     exit_code = 1
 
     def __init__(self, where: str, what: str, remedy: str) -> None:
+        what = " ".join(what.split("\n"))  # it may quote a library
         super().__init__(f"{where}: {what}; {remedy}")
         self.where, self.what, self.remedy = where, what, remedy
 

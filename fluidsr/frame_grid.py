@@ -4,8 +4,9 @@ grids.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame, moves_with_smoke
 
 _EQUAL = 1e-4  # relative difference up to which cell sizes are equal
+ZERO_OUTSIDE: Mapping[str, Sequence[float]] = MappingProxyType({})
 _WHOLE = 1e-3  # cells; tolerance for a whole number of cells between two boxes
 
 
@@ -59,8 +61,9 @@ def _whole_shift(frame: Frame, grid: FrameGrid) -> np.ndarray | None:
     return first if same else None
 
 
-def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
-    """A NumPy `frame` in the box of `grid`, zero around it; the same frame if it already fills the box.
+def on_grid(frame: Frame, grid: FrameGrid, outside: Mapping[str, Sequence[float]] = ZERO_OUTSIDE) -> Frame:
+    """A NumPy `frame` in the box of `grid`; the same frame if it already fills the box. Around it fields are zero, or
+    have the values `outside` (one per component).
 
     Raises InputError if its cells are not those of `grid`, or reach beyond the box.
     """
@@ -80,6 +83,8 @@ def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
     for name, values in frame.fields().items():
         lead = values.shape[: values.ndim - frame.dim]
         whole = np.zeros((*lead, *grid.shape), np.float32)
+        if name in outside:
+            whole += np.array(outside[name], np.float32).reshape(*lead, *(1,) * frame.dim)
         whole[inside] = values
         fields[name] = whole
     return frame.with_fields(fields, cell_size=grid.cell_size, origin=grid.origin)
@@ -178,11 +183,11 @@ def turned(frame: Frame, up: str) -> Frame:
     return frame.with_fields(fields, origin=turn.place(FrameGrid.of(frame)).origin)
 
 
-def padded(frame: Frame, cells: int) -> Frame:
-    """A NumPy `frame`, 2-D or 3-D, with `cells` empty cells on every side."""
+def padded(frame: Frame, cells: int, outside: Mapping[str, Sequence[float]] = ZERO_OUTSIDE) -> Frame:
+    """A NumPy `frame`, 2-D or 3-D, with `cells` more cells on every side; their values as in `on_grid`."""
     shape = tuple(n + 2 * cells for n in frame.shape)
     origin = tuple(o - cells * frame.cell_size for o in frame.origin)
-    return on_grid(frame, FrameGrid(shape, frame.cell_size, origin))
+    return on_grid(frame, FrameGrid(shape, frame.cell_size, origin), outside)
 
 
 class FrameResampler:
@@ -228,20 +233,29 @@ class FrameResampler:
         return np.asarray(split.mean(axis=tuple(range(1, split.ndim, 2))), np.float32)
 
 
-def resampled(frame: Frame, grid: FrameGrid) -> Frame:
-    """A NumPy `frame` with the cells of `grid`, zero around it. Cells that coincide are copied (see FrameResampler)."""
+def resampled(frame: Frame, grid: FrameGrid, outside: Mapping[str, Sequence[float]] = ZERO_OUTSIDE) -> Frame:
+    """A NumPy `frame` with the cells of `grid`; values around it as in `on_grid`. Cells that coincide are copied (see
+    FrameResampler).
+    """
     try:
-        return on_grid(frame, grid)
+        return on_grid(frame, grid, outside)
     except InputError:
         resample = FrameResampler(frame, grid)
     fields = {}
     for name, values in frame.fields().items():
-        parts = [resample(part) for part in values.reshape(-1, *frame.shape)]
+        components = values.reshape(-1, *frame.shape)
+        beyond = outside.get(name, (0.0,) * len(components))
+        parts = [resample(part, value) for part, value in zip(components, beyond, strict=True)]
         fields[name] = np.stack(parts).reshape(*values.shape[: values.ndim - frame.dim], *grid.shape)
     return frame.with_fields(fields, cell_size=grid.cell_size, origin=grid.origin)
 
 
-def extended(frame: Frame, grid: FrameGrid, names: Collection[str]) -> Frame:
+def extended(
+    frame: Frame,
+    grid: FrameGrid,
+    names: Collection[str],
+    outside: Mapping[str, Sequence[float]] = ZERO_OUTSIDE,
+) -> Frame:
     """A NumPy `frame` with the cells of `grid`, as `resampled` gives it, but with the fields `names` continued beyond
     its box.
 
@@ -250,7 +264,7 @@ def extended(frame: Frame, grid: FrameGrid, names: Collection[str]) -> Frame:
     before = FrameGrid.of(frame)
     if before == grid:
         return frame
-    fields = resampled(frame, grid).fields()
+    fields = resampled(frame, grid, outside).fields()
     ends = zip(before.origin, before.end, grid.origin, grid.shape, strict=True)
     for axis, (low, high, corner, cells) in enumerate(ends):
         middle = corner + (np.arange(cells) + 0.5) * grid.cell_size

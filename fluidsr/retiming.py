@@ -8,7 +8,7 @@ advection). Whole frames stay as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import torch
@@ -18,12 +18,12 @@ from torch import Tensor
 from fluidsr.arguments import checked
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.frame_grid import FrameGrid, around, extended
+from fluidsr.frame_grid import ZERO_OUTSIDE, FrameGrid, around, extended
 from fluidsr.models.trace import centres, sample_cubic, steps_for, trace
 from fluidsr.solid_motion import solid_between
 from fluidsr.volumes.staggered import FACES
 
-_FLOW = ("velocity", FACES)
+FLOW = ("velocity", FACES)
 _STILL = ("solid",)  # what the flow does not carry
 _SLAB = 1 << 22  # cells that are computed at once: beside the frames, memory is bounded by it
 _REACH = 2  # cells around a cell that decide whether smoke moves
@@ -59,7 +59,7 @@ def retime(
             step = step_of(rate, rate if frame_rate is None else rate_of(frame_rate, "frame_rate"), speed)
             dt = float(step / rate)
         else:
-            _check_neighbours(before, after, 1 / float(rate))
+            check_neighbours(before, after, 1 / float(rate))
         while number * step <= place:
             at = number * step
             if at == place:
@@ -89,19 +89,28 @@ def step_of(input_rate: Fraction, output_rate: Fraction, speed: float) -> Fracti
 
 
 def between(
-    before: Frame, after: Frame, share: float, *, seconds: float, whole: Collection[str] = ()
+    before: Frame,
+    after: Frame,
+    share: float,
+    *,
+    seconds: float,
+    whole: Collection[str] = (),
+    outside: Mapping[str, Sequence[float]] = ZERO_OUTSIDE,
 ) -> Frame:
     """The frame at `share` (0 to 1) of the `seconds` from `before` to `after`, on the grid that holds both.
 
     Each place is followed back to `before` and on to `after`, along their velocities, interpolated in time (`trace`);
     the values there are blended by `share`, and where one way leaves the box the other counts alone. Where smoke stays
     while the flow passes, at a source, values are blended in their place; the surface of `solid` is put between its two
-    places (`solid_motion`); fields in `whole` are those of the nearer frame. A field that one frame lacks is zero
+    places (`solid_motion`); fields in `whole` are those of the nearer frame. Beyond the box of a frame a field is zero,
+    or has the values `outside` (one per component). A field that one frame lacks is zero
     there; a velocity that it lacks, without smoke, is the other's. `time` and `dt` are those of `before`;
     fields are torch tensors if those of `before` are, else NumPy arrays. Raises InputError where smoke has no velocity.
     """
     device = str(before.density.device) if hasattr(before.density, "detach") else None
-    first, last = (frame.torch(device or "cpu") for frame in _on_one_grid(before.numpy(), after.numpy()))
+    first, last = (
+        frame.torch(device or "cpu") for frame in _on_one_grid(before.numpy(), after.numpy(), outside)
+    )
     flows = _flow_in_cells(first, last, seconds)
     names = list(dict.fromkeys((*first.fields(), *last.fields())))
     sides = (
@@ -209,17 +218,17 @@ def _field(name: str, frame: Frame, other: Frame) -> Tensor:
     if values is not None:
         return values
     there = other.fields()[name]
-    return there if name in _FLOW else torch.zeros_like(there)
+    return there if name in FLOW else torch.zeros_like(there)
 
 
-def _on_one_grid(first: Frame, last: Frame) -> tuple[Frame, Frame]:
+def _on_one_grid(first: Frame, last: Frame, outside: Mapping[str, Sequence[float]]) -> tuple[Frame, Frame]:
     """Two NumPy frames on the smallest grid that holds both: velocity beyond a frame's own box is that of its border,
-    everything else is zero there."""
+    everything else is zero there or as `outside` says."""
     grid = around([FrameGrid.of(first), FrameGrid.of(last)])
-    return extended(first, grid, _FLOW), extended(last, grid, _FLOW)
+    return extended(first, grid, FLOW, outside), extended(last, grid, FLOW, outside)
 
 
-def _check_neighbours(before: Frame, after: Frame, dt: float) -> None:
+def check_neighbours(before: Frame, after: Frame, dt: float) -> None:
     """Raise InputError where the times of two frames are not `dt` apart; frames without times have equal ones."""
     elapsed = after.time - before.time
     if elapsed != 0 and not abs(elapsed - dt) <= _LATE * dt:

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,26 @@ except RunError as error:
     assert done.stdout.startswith(str(path)) and done.stderr == ""
     assert "the disk is full; free some space" in done.stdout
     assert path.read_bytes() == before and names(tmp_path) == [path.name]
+
+
+def test_contents_are_on_the_disk_before_the_name_and_the_name_before_the_return(tmp_path, monkeypatch):
+    """In the order of the calls: after a power failure no file is empty, and none that was recorded is missing."""
+    path, calls, fsync, rename = tmp_path / "a.txt", [], os.fsync, Path.replace
+
+    def flushed(descriptor):
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        calls.append(("flushed", "folder" if place == tmp_path else place.read_text()))
+        fsync(descriptor)
+
+    def renamed(self, target):
+        calls.append(("renamed", Path(target).name))
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert calls == [("flushed", "new"), ("renamed", "a.txt"), ("flushed", "folder")]
 
 
 def test_run_error_is_not_the_users_fault():

@@ -198,3 +198,21 @@ def test_errors_of_the_library_name_the_options_of_the_command_line() -> None:
         "--tile: needs 9 MiB; give a smaller --tile, or more --max-memory, for `fluidsr`"
     )
     assert with_option_names(InputError("density", "is empty", "x")) == "density: is empty; x"
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Patterns are in quotes, and behind `--output=` no shell expands it: a folder named `~` would be made."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    smoke = np.ones((4, 4, 4), np.float32)
+    for number in (1, 2):
+        vdb.write(home / f"s~_{number}.vdb", [vdb.DenseGrid("density", smoke, vdb.Transform.uniform(1.0))])
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", "~/s~_*.vdb", "--format", "npz", "--output=~/out", "-q"])
+    assert not stop.value.code, capsys.readouterr().err
+    assert sorted(file.name for file in (home / "out/frames").iterdir()) == ["s~_1.npz", "s~_2.npz"]
+    assert [file.name for file in tmp_path.iterdir()] == ["home"]

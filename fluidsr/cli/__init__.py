@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -129,12 +130,18 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             )
 
 
+def _with_home(argument: str) -> str:
+    """`argument` with the home folder for a leading `~`, which a shell leaves as it is in quotes (a pattern of files)
+    and behind `--option=`."""
+    return re.sub(r"\A(--[a-z-]+=)?~(?=/|\Z)", lambda match: (match[1] or "") + str(Path.home()), argument)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every error a user can cause ends as one line and an exit code.
 
     0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C, 143 by SIGTERM or SIGHUP.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [_with_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     signals.install()
     keep_freed_memory()
     with Session(arguments) as session:

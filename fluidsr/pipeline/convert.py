@@ -149,7 +149,8 @@ def _convert_one(
         return {**by_windows, "seconds": time.perf_counter() - started}
     taken, _ = frame_reading.take(item, settings.intake, names)
     frame = frame_reading.in_its_place(taken, item, settings.intake)
-    sentences = [*taken.notes]
+    # The result states the rate.
+    sentences = [*taken.notes, *frame_reading.assumed_rate(taken, settings.intake)]
     fields = tuple(name for name in frame.fields())
     written = WrittenStyle.of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
@@ -227,7 +228,7 @@ def _by_windows(
             "precision": written.precision,
             "up": written.up,
             "grids": written.grids(fields),
-            "notes": list(first.notes),
+            "notes": [*first.notes, *frame_reading.assumed_rate(first, read_options)],
         }
 
 

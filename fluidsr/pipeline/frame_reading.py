@@ -64,8 +64,8 @@ def read(
         item: the frame.
         read_options: how its grids are understood.
         fields: names of the fields; None: all. If the file lacks one of them, density alone is read.
-        margin: empty cells added around a frame whose box is only that of its active voxels; without them, detail
-            beyond the edge of the smoke would be cut off.
+        margin: cells without smoke added around a frame whose box is only that of its active voxels; without them,
+            detail beyond the edge of the smoke would be cut off.
         dim: 3 keeps a 3-D file of one layer 3-D; None makes a 2-D frame of it.
 
     If the file states no time, it is taken from the series, or else is the frame number times `dt`. Raises VolumeError
@@ -83,6 +83,8 @@ def in_its_place(
     """The frame `taken` of `item`, with its velocity in m/s, its time and its rotation; arguments as of `read`."""
     if dim == 3:
         taken = taken.lifted()
+    if taken.tight and margin:
+        taken = replace(taken, frame=padded(taken.frame, margin, taken.outside))
     taken = timed(taken, item, read_options)
     frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
     if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
@@ -93,7 +95,7 @@ def in_its_place(
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
     if item.stride != 1.0 and not taken.has_rate:  # `dt` is of whole frames, and these are subframes
         frame = frame.replace(dt=frame.dt * item.stride)
-    return padded(frame, margin) if taken.tight and margin else frame
+    return frame
 
 
 def timed(taken: volumes.Taken, item: FrameRef, read_options: ReadOptions) -> volumes.Taken:
@@ -127,11 +129,13 @@ def _begins_at_zero(item: FrameRef) -> bool:
         return False  # a damaged frame is reported when its turn comes
 
 
-def assumed_rate(taken: volumes.Taken, read_options: ReadOptions) -> Iterator[str]:
-    """Yield a note for the user if the frame's velocity depends on an assumed frame rate."""
+def assumed_rate(
+    taken: volumes.Taken, read_options: ReadOptions, option: str = "--frame-rate"
+) -> Iterator[str]:
+    """Yield a note for the user if the frame's velocity depends on an assumed frame rate, which `option` would set."""
     rate = taken.assumed_rate(read_options.velocity_unit, read_options.frame_rate)
     if rate is not None:
-        yield f"states no frame rate: {rate:g} frames per second are assumed (--frame-rate sets it)"
+        yield f"states no frame rate: {rate:g} frames per second are assumed ({option} sets it)"
 
 
 def take(item: FrameRef, read_options: ReadOptions, *field_lists: Fields) -> tuple[volumes.Taken, Fields]:

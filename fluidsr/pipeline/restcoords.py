@@ -123,7 +123,7 @@ def _write_frames(
                 rest.advance(frame)
         if item not in todo:
             continue
-        for note in taken.notes:
+        for note in (*taken.notes, *frame_reading.assumed_rate(taken, settings.intake)):
             if note not in shown:
                 shown.add(note)
                 progress.note(f"{item.source}: {note}")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr import device as devices
 from fluidsr import memory, volumes
-from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_numbers, frame_reading
@@ -27,8 +27,8 @@ from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.pipeline.written_style import WrittenStyle
-from fluidsr.retiming import between, rate_of, step_of
-from fluidsr.volumes import sequence, siblings
+from fluidsr.retiming import FLOW, between, check_neighbours, rate_of, step_of
+from fluidsr.volumes import sequence
 from fluidsr.volumes.staggered import FACES, written_fields
 
 
@@ -109,9 +109,8 @@ def retime(
 ) -> Path:
     """Write the frames of `inputs` at another frame rate or speed. Returns the folder of the results.
 
-    A frame at the time of an input frame is a byte-for-byte copy of its file if the format is the same, the file holds
-    the whole frame with velocity in m/s, and no option changes its contents. Other frames between two input frames are
-    made by `retiming.between`. The same call again resumes an interrupted run.
+    A frame at the time of an input frame has its values, with the time and the time step of the result. Frames between
+    two input frames are made by `retiming.between`. The same call again resumes an interrupted run.
 
     Args:
         inputs: files, folders or patterns of one sequence.
@@ -157,10 +156,6 @@ def retime(
             files=lambda item, record: item.targets(root, settings.formats),
             scheduler=scheduler,
         )
-        if not math.isclose(plan.dt * plan.input_rate, 1):
-            rate = f"{1 / plan.dt:.10g}"
-            note = f"the result has {rate} frames per second of the simulation: pass this rate where velocity matters"
-            progress.note(f"{note} (upsample --frame-rate {rate})")
     folder.refresh()
     # Players show the series at the requested rate, whatever the times of the simulation are.
     write_series_files(root, plan.frames, folder.complete, settings.formats, plan.rate)
@@ -265,7 +260,14 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     if item.after is not None:
         after, later = _load(item.after, settings)
         notes += after.notes
-        begin, end = _filled(taken, frame, later), _filled(after, later, frame)
+        if item.before.time is None:
+            notes += frame_reading.assumed_rate(taken, settings.intake, "--input-frame-rate")
+        counts = float(frame.time).is_integer() and float(later.time).is_integer()  # steps instead of seconds
+        if settings.intake.frame_rate is None and not counts:
+            with naming(item.after.source):
+                check_neighbours(frame, later, item.seconds)
+        outside = {**after.outside, **taken.outside}
+        begin, end = _filled(taken, frame, later, outside), _filled(after, later, frame, outside)
         styles = [source.style for source in (taken, after) if source.style]
         whole = frozenset().union(*(style.whole for style in styles))
         with naming(item.before.source):
@@ -275,6 +277,7 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
                 item.share,
                 seconds=item.seconds,
                 whole=whole,
+                outside=outside,
             )
         moment = frame.time + item.share * (later.time - frame.time)
         frame = made.numpy().replace(time=moment)
@@ -285,10 +288,6 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     names = _wanted(frame.fields(), settings)
     for target in item.targets(root, settings.formats):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if item.after is None and _is_kept(item.before, taken, target, settings):
-            with replacing(target) as temporary:
-                shutil.copyfile(item.before.source, temporary)
-            continue
         with naming(item.before.source, frame.fields()):
             volumes.write(
                 target,
@@ -307,11 +306,20 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     }
 
 
-def _filled(taken: volumes.Taken, frame: Frame, other: Frame) -> Frame:
-    """The frame; if its file holds no voxel, an empty frame on the grid of `other`."""
+def _filled(
+    taken: volumes.Taken, frame: Frame, other: Frame, outside: Mapping[str, Sequence[float]]
+) -> Frame:
+    """The frame; if its file holds no voxel, a frame without smoke on the grid of `other`, with the values `outside`
+    in its other fields.
+    """
     if not taken.empty:
         return frame
-    return other.with_fields({"density": other.density * 0}, time=frame.time, dt=frame.dt)
+    fields = {"density": other.density * 0}
+    for name, values in other.fields().items():
+        if name in outside and name not in FLOW:
+            components = (-1, *(1,) * other.dim) if name in other.vectors else ()
+            fields[name] = values * 0 + np.array(outside[name], np.float32).reshape(components)
+    return other.with_fields(fields, time=frame.time, dt=frame.dt)
 
 
 def _wanted(present: Iterable[str], settings: RetimeSettings) -> list[str]:
@@ -320,15 +328,6 @@ def _wanted(present: Iterable[str], settings: RetimeSettings) -> list[str]:
     if "velocity" in names:
         names.add(FACES)
     return [name for name in present if not settings.fields or name in names]
-
-
-def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: RetimeSettings) -> bool:
-    """Whether the file of an input frame can be copied to `target` unchanged."""
-    read = settings.intake
-    changed = settings.fields or settings.precision or settings.threshold or read.crop or read.axes
-    several = item.parts or item.step or siblings.beside(item.source)
-    in_metres = taken.unit == "m/s" and read.velocity_unit in ("auto", "m/s")
-    return item.source.suffix.lower() == target.suffix and in_metres and not (changed or several)
 
 
 def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:

@@ -17,6 +17,7 @@ from fluidsr.pipeline.frame_sequence import FrameRef
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.upsample_settings import UpsampleSettings
 from fluidsr.pipeline.written_style import WrittenStyle
+from fluidsr.volumes import grid_names
 from fluidsr.volumes.staggered import FACES
 
 _MOST_MARGIN = 4  # coarse cells
@@ -93,9 +94,11 @@ def velocity_or_zero(frame: Frame, item: FrameRef, settings: UpsampleSettings, n
             if vectors
             else "name its grid with `velocity_grid`"
         )
+        parts = ", ".join(repr(name) for name in frame.others if grid_names.is_component(name))
+        only = f" (only {parts})" if parts else ""
         raise InputError(
             str(item.source),
-            "has no velocity: without it the detail does not move with the smoke, and flickers",
+            f"has no velocity{only}: without it the detail does not move with the smoke, and flickers",
             f"{named}, or accept that with `zero_velocity`",
         )
     return frame

@@ -128,7 +128,9 @@ def read_text(path: Path, label: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise SceneError(f"{label}:{line}", "is not UTF-8 text", "give a YAML configuration") from error
+        raise SceneError(
+            f"{label}:{line}", "is not UTF-8 text", "save it as UTF-8, or give a YAML configuration"
+        ) from error
 
 
 def parse(text: str, label: str) -> Document:

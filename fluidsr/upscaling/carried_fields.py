@@ -29,7 +29,8 @@ CUBIC_REACH = 2  # coarse cells that the methods read around a cell at most, inc
 _METHODS = {"velocity": "linear", FACES: "faces", "solid": "linear"}
 # A color does not depend on the amount of smoke, so it does not follow the density's detail; and channels sharpened
 # independently would give colors that the frame does not have.
-_COLOR = re.compile(r"cd|colou?r|albedo", re.IGNORECASE)
+# Its channels may be fields of their own (`Cd.x` of Houdini); but `color_r` of Blender is multiplied by the density.
+_COLOR = re.compile(r"(cd|albedo)([._]?[xyzrgb0-2])?|colou?r([._]?[xyz0-2])?", re.IGNORECASE)
 _REACH = {"linear": 1, "cubic": CUBIC_REACH, "nearest": 0, "faces": 1}  # coarse cells read around each cell
 _METHODS |= dict.fromkeys(REST_FIELDS, "linear")
 _LITTLE = 1e-2  # share of the largest density; where density varies by less, the slope over it tends to zero

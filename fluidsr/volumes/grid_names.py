@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fluidsr.errors import InputError, MissingFieldError, VolumeError
@@ -159,10 +159,20 @@ def of_component(name: str) -> str:
     """The name of the velocity that the grid `name` is a component of: `vel` for `vel.x`; `velocity` if the name is
     only an axis.
     """
-    word = _UNIT.sub("", name).strip()
-    stems = [match["stem"] for pattern in (_LEADING, _COMPONENT) if (match := pattern.fullmatch(word))]
+    stems = _stems(name)
     known = [stem for stem in stems if field_of(stem) == "velocity"]  # the y of x-velocity is not an axis
     return (known or stems or ["velocity"])[0]
+
+
+def is_component(name: str) -> bool:
+    """Whether the name is that of a component of a velocity, such as `vel.x`."""
+    return any(field_of(stem) == "velocity" for stem in _stems(name))
+
+
+def _stems(name: str) -> list[str]:
+    """What the name is without the axis before or after it; empty if it has none."""
+    word = _UNIT.sub("", name).strip()
+    return [match["stem"] for pattern in (_LEADING, _COMPONENT) if (match := pattern.fullmatch(word))]
 
 
 def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) -> dict[str, str]:
@@ -198,13 +208,14 @@ class Roles:
     """The names of the grids in each role.
 
     `velocity`: none, one vector grid, or three scalar grids. `others` and `vectors`: further scalar and vector
-    fields, by the name of the field.
+    fields, by the name of the field. `notes`: sentences for the user about the choice.
     """
 
     density: str
     velocity: tuple[str, ...]
     others: dict[str, str]
     vectors: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def fields(self) -> list[str]:
@@ -273,7 +284,22 @@ def choose(
         if name not in of_velocity:
             further[word if word not in taken else f"{word}_vector"] = name
     roles = Roles(of_density, of_velocity, others, further)
+    if fields is None:
+        notes = (
+            *_on_choice("density", of_density if density is None else None, others.values()),
+            *_on_choice("velocity", of_velocity[0] if of_velocity and velocity is None else None, vectors),
+        )
+        roles = replace(roles, notes=notes)
     return roles if fields is None else roles.only(location, fields)
+
+
+def _on_choice(role: str, chosen: str | None, grids: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence if further `grids` have names that stand for the field `role`; `chosen`: the grid of that field,
+    None if there was no choice.
+    """
+    more = [name for name in grids if field_of(name) == role and name != chosen]
+    if chosen is not None and more:
+        yield f"the {role} is {chosen!r}; --{role}-grid selects another ({_quoted(more)})"
 
 
 def _density(

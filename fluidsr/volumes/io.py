@@ -21,7 +21,7 @@ from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.units import Style, Taken
 
-SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti", ".npy")  # read
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti", ".vtm", ".npy")  # read
 WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
 PRECISIONS: tuple[str, ...] = get_args(StoredPrecision)
 Crop = tuple[Sequence[float], Sequence[float]] | str | None
@@ -258,6 +258,7 @@ _MODULES = {
     ".vtk": "legacy_vtk",
     ".vtr": "vti",
     ".pvti": "vti",
+    ".vtm": "vti",
 }
 
 

@@ -104,7 +104,7 @@ def _taken(
     has_rate = "dt" in opened.place
     return Taken(
         _frame(location, grids, opened.place),
-        notes=tuple(opened.notes),
+        notes=(*opened.notes, *chosen.notes),
         layer=opened.layer,
         style=style_of_whole(whole),
         has_rate=has_rate,
@@ -202,8 +202,8 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         fitted = _fitted(array, shape)
         if fitted is not None:
             opened.grids[name] = fitted
-        elif (coarse := _of_coarse_cells(array, shape)) is not None:
-            opened.grids[name] = coarse
+        elif (on_others := _of_other_cells(name, array, shape)) is not None:
+            opened.grids[name] = on_others
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is resampled")
         elif array.ndim >= 2:
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is left out")
@@ -247,6 +247,8 @@ def _of_phiflow(archive: Archive, place: dict[str, Any]) -> np.ndarray:
     spatial = array.shape[1:] if vector else array.shape
     staggered = vector and "Staggered" in str(archive.texts.get("field_type", ""))
     shape = tuple(n - 1 for n in spatial) if staggered else spatial
+    if staggered and len(names) == array.ndim == len(array) + 1:
+        array = _from_faces(array)
     low, high = archive.arrays.get("lower"), archive.arrays.get("upper")
     if low is not None and high is not None and len(shape) == low.size == high.size:
         size = (high.astype(float).ravel() - low.ravel()) / shape
@@ -302,27 +304,45 @@ def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
             return vector[0] if len(vector) == 1 else vector
         # On faces, in one array for all components: one longer along every axis.
         if vector.shape[1:] == tuple(n + 1 for n in shape) and len(vector) == dim:
-            cut = [vector[a][tuple(slice(0, n + (a == b)) for b, n in enumerate(shape))] for a in range(dim)]
-            return np.stack([_centered(part, axis) for axis, part in enumerate(cut)])
+            return _from_faces(vector)
     return None
 
 
-def _of_coarse_cells(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """`array` on larger cells that fill the same box, interpolated linearly at `shape` cells, components first.
+def _from_faces(vector: np.ndarray) -> np.ndarray:
+    """The mean at the centers, `[d, *S]`, of values on lower faces in one array that is one longer on every side."""
+    shape = tuple(n - 1 for n in vector.shape[1:])
+    cut = [vector[a][tuple(slice(0, n + (a == b)) for b, n in enumerate(shape))] for a in range(len(shape))]
+    return np.stack([_centered(part, axis) for axis, part in enumerate(cut)])
+
+
+def _of_other_cells(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """`array` on larger cells that fill the same box (a velocity also on smaller ones, and on faces), interpolated
+    linearly at `shape` cells, components first.
 
     None if its shape does not fit.
     """
     dim = len(shape)
     lead = {dim: [array[None]], dim + 1: [array, np.moveaxis(array, -1, 0)]}
     for parts in lead.get(array.ndim, []):
+        if len(parts) == dim and not _fill(shape, parts.shape[1:]):
+            inside = tuple(n - 1 for n in parts.shape[1:])
+            parts = _from_faces(parts) if _fill(shape, inside) else parts
         ratios = {n / m for n, m in zip(shape, parts.shape[1:], strict=True)} if parts.size else set()
-        if len(parts) in (1, dim, 3) and len(ratios) == 1 and (ratio := ratios.pop()) > 1:
+        if len(parts) not in (1, dim, 3) or len(ratios) != 1:
+            continue
+        (ratio,) = ratios
+        if ratio > 1 or (ratio < 1 and grid_names.field_of(name) == "velocity"):
             frames = [Frame(np.asarray(part, np.float32), cell_size=ratio) for part in parts]
             resampled_fields = [
                 resampled(frame, FrameGrid(shape, 1.0, (0.0,) * dim)).density for frame in frames
             ]
             return resampled_fields[0] if len(resampled_fields) == 1 else np.stack(resampled_fields)
     return None
+
+
+def _fill(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether the cells of one grid are made of whole cells of the other, along each axis."""
+    return min(other) > 0 and all(n % m == 0 or m % n == 0 for n, m in zip(shape, other, strict=True))
 
 
 def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] | None:
@@ -544,8 +564,9 @@ def read_archive(
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = read(file)
+    except ValueError as error:  # NumPy advises to trust the file
+        raise ValueError("the header of an array is damaged") from error
     return shape, dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -64,11 +65,14 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         atomic.check_regular(path)
         if Path(path).stat().st_size > _MAX_BYTES:
             raise VolumeError(location, "it is too large for a series", "give a .pvd file")
-        text = Path(path).read_text(encoding="utf-8")
+        data = Path(path).read_bytes()
+        # Editors and shells on Windows mark a text by its first bytes, or write it as UTF-16.
+        utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if utf_16 else "utf-8-sig")
     except OSError as error:
         raise VolumeError(location, f"cannot be read ({error.strerror})", "check the path") from error
     except UnicodeDecodeError as error:
-        raise VolumeError(location, f"not XML ({error})", "give a .pvd file") from error
+        raise VolumeError(location, f"it is not UTF-8 text ({error})", "save it as UTF-8") from error
     entries = _of_json(location, text) if Path(path).suffix.lower() == ".series" else _of_xml(location, text)
     result = []
     for name, time, part in islice(entries, _MOST_ENTRIES + 1):

@@ -19,7 +19,7 @@ from fluidsr.volumes.numbering import frame_number
 from fluidsr.volumes.pvd import Entry, read_entries
 
 # In order of preference, if a folder holds one sequence in several formats.
-SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", ".npy")
+SUFFIXES = (".vdb", ".npz", ".pvti", ".vtm", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", ".npy")
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
@@ -140,7 +140,8 @@ def _expand_one(text: str) -> list[FrameFile]:
         names = [name for name in names if path.name.startswith(".") or not name.startswith(".")]
         frames = _of_density(_numbered([folder / name for name in names]))
     elif not signs:
-        raise InputError(text, "there is no such file", "check the path")
+        ending = ", which ends in white space (a line end of Windows?)" if text != text.rstrip() else ""
+        raise InputError(text, "there is no such file", f"check the path{ending}")
     if not frames:
         raise InputError(text, "no file matches", "check the folder and the pattern")
     return frames

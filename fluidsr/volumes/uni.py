@@ -112,7 +112,8 @@ def read_frame(
         location, scalars, triples, density=density_grid, velocity=velocity_grid, fields=fields
     )
     reference = headers[chosen.density]
-    fitting, notes = _fitting(chosen, headers)
+    fitting, left_out = _fitting(chosen, headers)
+    notes = (*left_out, *chosen.notes)
     for name in chosen.velocity:
         if headers[name].shape != reference.shape:
             problem = f"has {headers[name].shape} cells, but the density has {reference.shape}"

@@ -6,7 +6,7 @@ Blender, `cells/frame` for .uni files of Mantaflow's own scripts (whose frames l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -93,17 +93,19 @@ class Taken:
     """A frame as its file holds it, and the information needed to convert its velocity to m/s.
 
     `unit`: unit of the velocity. `frame_units`: units of Mantaflow's clock that a frame lasts, if the cache says.
-    `tight`: the box of the frame is only the box of its active voxels. `notes`: sentences for the user that are the
-    same for every frame of a sequence. `empty`: the file holds no voxel and states no box. `layer`: for a 2-D frame
-    that is one layer of a 3-D file, the lower side of the layer along z (m). `style`: how the file was written. `up`:
-    the axis that points up, as far as it is known. `has_rate`: the file states how long a frame lasts; otherwise
-    `frame.dt` is an assumption.
+    `tight`: the box of the frame is only the box of its active voxels. `outside`: for fields that are not zero beyond
+    that box (an ambient temperature in kelvin), their values there, one per component. `notes`: sentences for the user
+    that are the same for every frame of a sequence. `empty`: the file holds no voxel and states no box. `layer`: for a
+    2-D frame that is one layer of a 3-D file, the lower side of the layer along z (m). `style`: how the file was
+    written. `up`: the axis that points up, as far as it is known. `has_rate`: the file states how long a frame lasts;
+    otherwise `frame.dt` is an assumption.
     """
 
     frame: Frame
     unit: str = "m/s"
     frame_units: float | None = None
     tight: bool = False
+    outside: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     empty: bool = False
     layer: float | None = None
@@ -131,7 +133,11 @@ class Taken:
         origin = (*self.frame.origin, self.layer)
         frame = Frame(fields["density"], cell_size=self.frame.cell_size, origin=origin)
         frame = frame.with_fields(fields, time=self.frame.time, dt=self.frame.dt)
-        return replace(self, frame=frame, layer=None)
+        outside = {
+            name: (*values, *(0.0,) * (3 - len(values))) if name in frame.vectors else values
+            for name, values in self.outside.items()
+        }
+        return replace(self, frame=frame, layer=None, outside=outside)
 
     def in_metres_per_second(self, unit: str = "auto", frame_rate: float | None = None) -> Frame:
         """The frame with its velocity in m/s.

@@ -84,10 +84,10 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 
 def open_image(path: str | os.PathLike[str], max_bytes: int | None = None) -> VtiFile | ParallelFile:
-    """Open an image (.vti), a uniform rectilinear grid (.vtr), or an image in several files (.pvti).
+    """Open an image (.vti), a uniform rectilinear grid (.vtr), or an image in several files (.pvti, .vtm).
 
     Raises VolumeError for a file that is missing, damaged or of another kind.
     """
-    if Path(path).suffix.lower() == ".pvti":
+    if Path(path).suffix.lower() in (".pvti", ".vtm"):
         return ParallelFile(path, max_bytes)
     return VtiFile(path, max_bytes)

@@ -69,7 +69,7 @@ class DataArray:
 
 
 class ImageHeader:
-    """The lattice of an image, from the header of a .vti or .pvti file.
+    """The lattice of an image, from the header of a .vti, .pvti or .vtm file.
 
     `extent`: indices of the first and last point along x, y, z (six numbers). `spacing` and `origin`: m, x, y, z.
     `direction`: a 3 x 3 matrix, row by row.
@@ -89,9 +89,17 @@ class ImageHeader:
         return b - a + 1, d - c + 1, f - e + 1
 
     def _feed(
-        self, parser: xml.parsers.expat.XMLParserType, header: str | bytes, whole: bool, remedy: str
+        self,
+        parser: xml.parsers.expat.XMLParserType,
+        header: str | bytes,
+        whole: bool,
+        remedy: str,
+        with_extent: bool = True,
     ) -> None:
-        """Let `parser`, whose handlers are set, read the header, or the part of it before appended data."""
+        """Let `parser`, whose handlers are set, read the header, or the part of it before appended data.
+
+        With `with_extent` the header must state the extent of the image.
+        """
 
         def doctype(*_: object) -> None:
             self._fail("it declares a document type")
@@ -101,7 +109,7 @@ class ImageHeader:
             parser.Parse(header, whole)
         except xml.parsers.expat.ExpatError as error:
             raise VolumeError(self.where, f"not a VTK image ({error})", remedy) from error
-        if min(self.points()) < 1:
+        if with_extent and min(self.points()) < 1:
             self._fail("it has no extent")
 
     def _set_image(self, attributes: dict[str, str]) -> None:
@@ -369,6 +377,7 @@ def assembled(
     extent: tuple[int, ...],
     array: DataArray,
     pieces: Iterable[tuple[tuple[int, ...], np.ndarray]],
+    covered: bool = True,
 ) -> np.ndarray:
     """The values of `array` for the whole `extent`, flat, x fastest, from `pieces` of `(extent, values)`.
 
@@ -377,11 +386,13 @@ def assembled(
         extent: indices of the first and last point along x, y, z.
         array: the array.
         pieces: extent and values of each piece.
+        covered: whether the pieces must cover the whole extent. Otherwise values are zero where they do not, and where
+            pieces overlap, the last nonzero value counts: a piece may have an empty border.
 
-    Raises VolumeError if the pieces do not cover the whole extent.
+    Raises VolumeError if they must and do not.
     """
     x, y, z = _edges(extent, array.section)
-    whole, covered = None, np.zeros((z, y, x), bool)
+    whole, filled = None, np.zeros((z, y, x), bool)
     for piece_extent, values in pieces:
         a, b, c = _edges(piece_extent, array.section)
         window = tuple(
@@ -390,9 +401,10 @@ def assembled(
         )
         if whole is None:
             whole = np.zeros((z, y, x, array.components), values.dtype)
-        whole[window] = values.reshape(c, b, a, array.components)
-        covered[window] = True
-    if whole is None or not covered.all():
+        part = values.reshape(c, b, a, array.components)
+        np.copyto(whole[window], part, where=True if covered else part != 0)
+        filled[window] = True
+    if whole is None or (covered and not filled.all()):
         raise VolumeError(
             location,
             f"the pieces of {array.name!r} do not cover the whole image",

@@ -123,7 +123,7 @@ def frame_of(
     frame, layer = _frame(image, values, section)
     return Taken(
         frame,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys((*notes, *chosen.notes))),
         layer=layer,
         style=style_of_whole(whole),
         has_rate=DT in _notes(image),

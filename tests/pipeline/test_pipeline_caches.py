@@ -148,6 +148,11 @@ def test_no_velocity_is_said_with_its_price(tmp_path, tiny_model, capsys):
     assert capsys.readouterr().err == said
     assert call(*common, "--zero-velocity", "--dry-run") == 0
     assert call(*common, "--zero-velocity") == 0
+    density = np.ones((4, 4), np.float32)  # as an export that left out a component
+    np.savez(tmp_path / "part_1.npz", density=density, **{"vel.y": density, "heat": density}, dx=0.1)
+    common[1], common[5] = str(tmp_path / "part_1.npz"), str(tmp_path / "p")
+    assert call(*common) == 2
+    assert "has no velocity (only 'vel.y'): without it" in capsys.readouterr().err
 
 
 def test_a_damaged_frame_can_be_left_out_without_beginning_anew(cache, tmp_path, tiny_model, capsys):
@@ -184,6 +189,27 @@ def test_a_frame_rate_that_nobody_states_is_reported(tmp_path, tiny_model, capsy
     assert call(*common, "--frame-rate", "24") == 0
     assert reported not in capsys.readouterr().err
     assert any(reported in note for note in suitability(FrameRef(1, path))["as_read"]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["convert", "--format", "vti"], "--frame-rate"),
+        (["restcoords"], "--frame-rate"),
+        (["retime", "--speed", "0.5"], "--input-frame-rate"),
+    ],
+)
+def test_a_frame_rate_that_the_result_states_is_reported_if_it_is_assumed(tmp_path, capsys, command, option):
+    """Later commands take it for known."""
+    (tmp_path / "in").mkdir()
+    for number in (1, 2):
+        _forget_the_rate(tmp_path / f"in/a_{number}.npz", puff(velocity=np.ones((2, 8, 9), np.float32)))
+    call_it = [*command, str(tmp_path / "in"), "-o"]
+    assert call(*call_it, str(tmp_path / "out")) == 0
+    reported = f"states no frame rate: 24 frames per second are assumed ({option} sets it)"
+    assert capsys.readouterr().err.count(reported) == 1
+    assert call(*call_it, str(tmp_path / "given"), option, "30") == 0
+    assert "no frame rate" not in capsys.readouterr().err
 
 
 def test_a_2d_frame_for_a_3d_model_is_reported(tmp_path, capsys):

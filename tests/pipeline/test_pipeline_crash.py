@@ -150,6 +150,26 @@ def test_smoke_that_a_caller_puts_in_is_no_runaway() -> None:
         _run_away(solver, scene.frame_seconds)
 
 
+@pytest.mark.parametrize("name", ["density", "temperature"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_scalar_that_moves_nothing_is_caught_in_its_frame(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: float
+) -> None:
+    """It has no weight and no lift, so velocity stays finite, and a NaN compares with no bound."""
+    scene = load("plume2d", ["domain.resolution=[24,36]", "domain.cell_size=0.05", "physics.gravity=0"])
+    solver = build(scene)
+    solver.advance(scene.frame_seconds)
+    advect = Solver._advect_scalars
+
+    def spoiled(solver: Solver, dt: float) -> None:
+        advect(solver, dt)
+        solver._state.scalars[name].view(-1)[300] = value
+
+    monkeypatch.setattr(Solver, "_advect_scalars", spoiled)
+    with pytest.raises(SolverError, match=rf"{name}.* is no longer finite"):
+        solver.advance(scene.frame_seconds)
+
+
 def _run_away(solver: Solver, seconds: float) -> None:
     """Smoke that grows tenfold in each substep, which no single frame shows."""
     confine = solver._forces.confine_vorticity

@@ -138,3 +138,39 @@ def test_a_field_that_some_frames_lack_is_reported(
         main(["convert", str(tmp_path / "s_#.npz"), "--format", "vdb", "-o", str(tmp_path / "out")])
     assert not stop.value.code
     assert "s_2.npz: has no 'velocity'; 1 of 3 frames lack it" in capsys.readouterr().err
+
+
+def warm_layer(path: Path, first: int) -> None:
+    """One layer of smoke, at 310 K to 320 K in surroundings of 300 K, from another program: its voxels are x = `first`
+    to `first + 4`, y = 0 to 5."""
+    mask = np.zeros((8, 8, 8), bool)
+    mask[first : first + 5, :6, 0] = True
+    values = np.random.default_rng(first).random((8, 8, 8), np.float32)
+    flow = np.zeros((8, 8, 8, 3), np.float32)
+    flow[..., 0] = 2.4
+
+    def grid(name: str, values: np.ndarray, background: float = 0, kind: str = "float") -> vdb.SparseGrid:
+        inside = mask if values.ndim == 3 else mask[..., None]
+        values, origin = np.where(inside, values, background)[None], np.zeros((1, 3), int)
+        place = vdb.Transform.uniform(0.1)
+        return vdb.SparseGrid(name, origin, values, mask[None], None, background, kind, place)
+
+    path.parent.mkdir(exist_ok=True)
+    temperature = grid("temperature", 310 + 10 * values, 300)
+    vdb.write(path, [grid("density", 0.2 + values), temperature, grid("vel", flow, kind="vec3s")])
+
+
+def test_beyond_its_voxels_a_field_has_the_background_of_its_grid(tmp_path: Path, tiny_model: str) -> None:
+    for number in (1, 2):
+        warm_layer(tmp_path / f"in/s_{number:04d}.vdb", number)
+    assert upsample(tmp_path / "in", tiny_model, tmp_path / "fine", "--format", "npz") == 0
+    fine = volumes.read(tmp_path / "fine/frames/s_0001.npz")
+    assert fine.shape[0] > 4 * 5 and fine.shape[1] > 4 * 6  # with cells of air around the smoke
+    temperature = fine.fields()["temperature"]
+    assert temperature.min() >= 300 and temperature.max() > 315
+    retime = ["retime", str(tmp_path / "in"), "--frame-rate", "48", "-o", str(tmp_path / "more")]
+    with pytest.raises(SystemExit) as stop:
+        main([*retime, "--format", "npz", "--precision", "float"])
+    assert not stop.value.code
+    between = volumes.read(tmp_path / "more/frames/s_0002.npz")
+    assert between.shape == (6, 6) and between.fields()["temperature"].min() >= 300

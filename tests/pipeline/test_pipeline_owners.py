@@ -152,6 +152,21 @@ def test_a_damaged_frame_is_not_complete(tmp_path: Path, damage, said: str) -> N
         assert folder.notes == [f"{frames[1]}: {said}; frame 2 is computed again"]
 
 
+def test_the_line_of_a_frame_is_on_the_disk_when_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, fsync = [], os.fsync
+
+    def counted(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().read_bytes())
+        fsync(descriptor)
+
+    with open_run(tmp_path) as folder:
+        monkeypatch.setattr(os, "fsync", counted)
+        folder.record(3, {"time": 0.25})
+    assert [json.loads(line) for line in flushed] == [{"frame": 3, "time": 0.25}]
+
+
 def test_a_log_from_elsewhere_is_read_with_care(tmp_path: Path) -> None:
     open_run(tmp_path).close()
     good = {"frame": 7, "time": 0.5, "files": {"frames/a.vdb": {"bytes": 5, "sha256": "0" * 64}}}

@@ -53,11 +53,22 @@ def cache(tmp_path: Path) -> Path:
 def test_more_frames_a_second(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     code, reported, err = call(capsys, "retime", cache, "--frame-rate", 60, "-o", out, "--json")
-    assert code == 0 and json.loads(reported) == {"output": str(out)} and "--frame-rate 60" in err
+    assert code == 0 and json.loads(reported) == {"output": str(out)}, err
     files = sorted((out / "frames").iterdir())
     assert [file.name for file in files] == [f"theirs_{n:04d}.vdb" for n in range(1, 12)]
-    for number, source in ((1, 1), (6, 3), (11, 5)):  # whole times: the same bytes
-        assert files[number - 1].read_bytes() == (cache / f"theirs.{source:04d}.vdb").read_bytes()
+    made = [volumes.read(file) for file in files]  # kept or made, they state their times
+    assert [frame.time for frame in made] == pytest.approx([n / 60 for n in range(1, 12)])
+    assert {frame.dt for frame in made} == {1 / 60}
+    for number, source in ((1, 1), (6, 3), (11, 5)):  # whole times: the same values on the same voxels
+        with (
+            vdb.open(files[number - 1]) as kept,
+            vdb.open(cache / f"theirs.{source:04d}.vdb") as theirs,
+        ):
+            for grid in theirs.grids:
+                np.testing.assert_array_equal(
+                    kept.grid(grid.name).dense((0, 0, 0), SHAPE), grid.dense((0, 0, 0), SHAPE)
+                )
+                assert kept.grid(grid.name).transform == grid.transform
     with vdb.open(files[2]) as file:  # 0.8 frames after the first
         assert {grid.name: grid.value_type.name for grid in file.grids} == {
             "density": "float",
@@ -129,6 +140,31 @@ def test_times_that_the_files_state_are_kept(
     frames = [volumes.read(file) for file in sorted((tmp_path / "out/frames").iterdir())]
     assert [frame.time for frame in frames] == pytest.approx([start + n / 48 for n in range(5)])
     assert [frame.dt for frame in frames] == pytest.approx([1 / 48] * 5)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (
+            (0.25, 0.375, 0.3125),
+            "is -0.0625 s after the one before it, not 0.125 s; give all frames in order",
+        ),
+        ((0.25, 0.375, 1.25), "is 0.875 s after the one before it, not 0.125 s"),
+        ((1.0, 2.0, 4.0), None),  # numbers of steps
+    ],
+)
+def test_times_that_are_not_those_of_successive_frames_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], times: tuple[float, ...], said: str | None
+) -> None:
+    (tmp_path / "in").mkdir()
+    flow = np.zeros((3, *SHAPE), np.float32)
+    for n, time in enumerate(times, start=1):
+        frame = Frame(np.ones(SHAPE, np.float32), flow, time=time, dt=0.125)
+        volumes.write(tmp_path / f"in/s_{n}.npz", frame)
+    command = ["retime", tmp_path / "in", "--speed", 0.5, "-q", "-o"]
+    code, _, err = call(capsys, *command, tmp_path / "out")
+    assert (code, err) == (0, "") if said is None else (code == 2 and "s_3.npz" in err and said in err)
+    assert call(capsys, *command, tmp_path / "given", "--input-frame-rate", 8)[0] == 0
 
 
 def test_retiming_resumes_splits_and_refuses_other_settings(

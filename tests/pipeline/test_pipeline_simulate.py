@@ -109,6 +109,37 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     assert not leftovers
 
 
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_changed_number_in_a_saved_state_changes_no_frame(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: int
+) -> None:
+    """The state before it is used, or the beginning if both are damaged; and a message reports it."""
+    assert run(tmp_path / "whole")[0] == 0
+    monkeypatch.setattr("fluidsr.pipeline.checkpoint.Checkpoint.is_due", lambda self: True)
+    stream, calls = volumes.stream, []
+
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> Any:
+        calls.append(path)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return stream(path, *arguments, **options)
+
+    monkeypatch.setattr(volumes, "stream", interrupted)
+    assert run(tmp_path / "halves")[0] == 130
+    states = sorted(
+        (tmp_path / "halves").glob(".state_*"), key=lambda file: file.stat().st_mtime_ns, reverse=True
+    )
+    assert len(states) == 2  # the newest, and the one before it
+    for state in states[:damaged]:
+        content = bytearray(state.read_bytes())
+        content[-3] ^= 1
+        state.write_bytes(content)
+    monkeypatch.setattr(volumes, "stream", stream)
+    code, err = run(tmp_path / "halves")
+    assert code == 0 and err.count("cannot be used (its checksum does not match)") == damaged
+    assert contents(tmp_path / "halves") == contents(tmp_path / "whole")
+
+
 def test_a_finished_run_is_left_alone_and_can_be_made_longer(run: Run, tmp_path: Path) -> None:
     assert run(tmp_path / "run", frames="2")[0] == 0
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run" / "frames").iterdir()}

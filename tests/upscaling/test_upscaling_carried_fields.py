@@ -49,13 +49,11 @@ def test_faces_that_coincide_keep_their_values() -> None:
 
 def test_each_field_has_its_way() -> None:
     half, whole = np.full(2, 0.5), np.zeros(2)
-    names = ["velocity", "velocity.faces", "solid", "flame", "Cd", "color_r", "id", "pressure"]
+    names = ["velocity", "velocity.faces", "solid", "flame", "Cd", "Cd.x", "color_r", "id", "pressure"]
     methods = {name: method_of(name, half if name == "pressure" else whole) for name in names}
     assert list(methods.values()) == [
-        "linear", "faces", "linear", "carried", "linear", "carried", "nearest", "linear"
+        "linear", "faces", "linear", "carried", "linear", "linear", "carried", "nearest", "linear"
     ]  # fmt: skip
-    reported = (
-        "fields beside the density: flame, color_r sharpened as the density; velocity, solid, Cd, pressure"
-    )
-    assert described(methods) == f"{reported} interpolated; id repeated"
+    reported = "fields beside the density: flame, color_r sharpened as the density; "
+    assert described(methods) == f"{reported}velocity, solid, Cd, Cd.x, pressure interpolated; id repeated"
     assert described({}) is None

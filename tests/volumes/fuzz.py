@@ -196,6 +196,18 @@ def sources_of_pvti(folder):
     (folder / "a.pvti").write_text(f"{HEAD.format('PImageData')}{sources}</PImageData></VTKFile>")
 
 
+def sources_of_vtm(folder):
+    """An image of two blocks, which are named by where they lie."""
+    sources_of_pvti(folder)
+    files = re.findall("Source='([^']*)'", (folder / "a.pvti").read_text())
+    blocks = "".join(
+        f"<Block index='{n}'><DataSet index='0' file='{file}'/></Block>" for n, file in enumerate(files)
+    )
+    kind = "vtkMultiBlockDataSet"
+    comment = f"<!--{'x' * 400}-->"
+    (folder / "a.vtm").write_text(f"{comment}<VTKFile type='{kind}'><{kind}>{blocks}</{kind}></VTKFile>")
+
+
 def sources_of_vtr(folder):
     """A rectilinear grid of even coordinates, in ascii."""
     values = np.random.default_rng(4).random((6, 5, 4))
@@ -311,6 +323,7 @@ READERS = {
     "vtkhdf": read_vtkhdf,
     "vtr": read_any,
     "pvti": read_any,
+    "vtm": read_any,
     "pvd": lambda path, max_bytes: read_pvd(path),
     "series": lambda path, max_bytes: read_pvd(path),
 }
@@ -323,6 +336,7 @@ SOURCES = {
     "vtkhdf": sources_of_vtkhdf,
     "vtr": sources_of_vtr,
     "pvti": sources_of_pvti,
+    "vtm": sources_of_vtm,
     "pvd": sources_of_pvd,
     "series": sources_of_series,
 }

@@ -119,3 +119,13 @@ def test_pickles_and_bombs_in_an_archive_are_refused(tmp_path):
         )
     with pytest.raises(VolumeError):
         read(tmp_path / "c.npz")
+
+
+def test_a_header_of_an_archive_that_is_too_long_is_one_line(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9,), " + b" " * 20000 + b"}\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("density.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header)
+    with pytest.raises(VolumeError, match="header of an array is damaged") as error:
+        read(tmp_path / "a.npz")
+    assert "\n" not in str(error.value)
+    assert "allow_pickle" not in str(error.value)

@@ -185,6 +185,34 @@ def test_velocity_of_coarser_cells_in_an_archive(tmp_path: Path) -> None:
     assert "it is resampled" in taken.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("cells", "phiflow"),
+    [((3, 6), False), ((12, 6), False), ((3, 6), True), ((12, 6), True), ((8, 20), True)],
+)
+def test_velocity_on_faces_of_other_cells_in_an_archive(
+    tmp_path: Path, cells: tuple[int, int], phiflow: bool
+) -> None:
+    """As in PhiFlow's demo of a plume, whose smoke has smaller cells than the velocity (PhiFlow issue 75)."""
+    n, m = cells  # along each axis: of the velocity, of the smoke
+    at = np.zeros((n + 1, n + 1, 2))
+    for axis in (0, 1):  # velocity = place, on the lower faces along its own axis
+        at[..., axis] = (np.arange(n + 1) / n).reshape((-1, 1) if axis == 0 else (1, -1))
+    if phiflow:
+        box = {"lower": np.zeros(2), "upper": np.ones(2)}
+        density, names = np.ones((m, m)), {"dim_names": list("xy"), "field_type": "CenteredGrid"}
+        np.savez(tmp_path / "smoke_000000.npz", data=density, **names, **box)
+        names = {"dim_names": [*"xy", "vector"], "field_type": "StaggeredGrid"}
+        np.savez(tmp_path / "velocity_000000.npz", data=at, **names, **box)
+        frame = read(tmp_path / "smoke_000000.npz")
+    else:
+        np.savez(tmp_path / "a.npz", density=np.ones((m, m)), velocity=at, dx=1 / m)
+        frame = read(tmp_path / "a.npz")
+    places = (np.arange(m) + 0.5) / m
+    inner = (places > 0.5 / n) & (places < 1 - 0.5 / n)  # between the centers of the outermost cells
+    np.testing.assert_allclose(np.asarray(frame.velocity)[0, inner, 0], places[inner], atol=0.01)
+    np.testing.assert_allclose(np.asarray(frame.velocity)[1, 0, inner], places[inner], atol=0.01)
+
+
 def test_integers_are_fields_and_smoke_is_not_one(tmp_path: Path) -> None:
     labels = np.arange(120).reshape(SHAPE) * 37
     np.savez(

@@ -1,5 +1,6 @@
 """Frames as programs write them whose habits differ from ours: archives, images, turned grids, names, siblings."""
 
+import re
 import struct
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import inspect, read, take, vdb, write
+from fluidsr.volumes import inspect, read, sequence, take, vdb, write
 from fluidsr.volumes.npz import NO_CELL_SIZE
 
 RNG = np.random.default_rng(5)
@@ -232,6 +233,62 @@ def test_an_image_of_several_files(tmp_path):
         read(tmp_path / "a.pvti")
 
 
+def test_blocks_of_a_multi_block_file_are_one_frame(tmp_path):
+    """As OpenLB writes them: a .pvd of .vtm files, whose blocks overlap by a layer and are images of their own."""
+
+    def block(name, values, low, spacing=CELL):
+        x, y, z = (n - 1 for n in values.shape)
+        extent = f"0 {x} 0 {y} 0 {z}"
+        origin = " ".join(str(CELL * n + 2) for n in low)
+        head = HEAD.format("ImageData").replace("0 6 0 8 0 5", extent)
+        head = re.sub("Origin='[^']*'", f"Origin='{origin}'", head)
+        head = re.sub("Spacing='[^']*'", f"Spacing='{spacing} {spacing} {spacing}'", head)
+        (tmp_path / "data" / name).write_text(f"{head}{piece(values, extent)}</ImageData></VTKFile>")
+
+    def blocks(name, *files):
+        inside = "".join(
+            f"<Block index='{n}'><DataSet index='0' file='{file}'></DataSet></Block>"
+            for n, file in enumerate(files)
+        )
+        kind = "vtkMultiBlockDataSet"
+        text = f"<VTKFile type='{kind}' version='1.0'><{kind}>{inside}</{kind}></VTKFile>"
+        (tmp_path / "data" / name).write_text(text)
+
+    (tmp_path / "data").mkdir()
+    right = DENSITY[3:].copy()
+    right[0] = 0  # an empty border
+    block("c_iT0iC0.vti", DENSITY[:4], (0, 0, 0))
+    block("c_iT0iC1.vti", right, (3, 0, 0))
+    blocks("c_iT0000000.vtm", "c_iT0iC0.vti", "c_iT0iC1.vti")
+    blocks("c_iT0000005.vtm", "c_iT0iC0.vti")
+    entries = "".join(
+        f"<DataSet timestep='{t}' group='' part='' file='data/c_iT000000{t}.vtm'/>" for t in (0, 5)
+    )
+    text = f"<VTKFile type='Collection'><Collection>{entries}</Collection></VTKFile>"
+    (tmp_path / "c.pvd").write_text(text)
+    for given in (tmp_path / "c.pvd", tmp_path / "data"):
+        files = sequence.expand([given])
+        assert [(file.path.name, file.number) for file in files] == [
+            ("c_iT0000000.vtm", 0),
+            ("c_iT0000005.vtm", 5),
+        ]
+    frame = read(tmp_path / "data/c_iT0000000.vtm")
+    np.testing.assert_allclose(frame.density, DENSITY)
+    assert frame.origin == pytest.approx((2 - CELL / 2,) * 3) and frame.cell_size == pytest.approx(CELL)
+    assert inspect(tmp_path / "data/c_iT0000000.vtm").grids[0].box == ((0, 0, 0), SHAPE)
+    block("c_iT0iC1.vti", right, (5, 0, 0))  # a gap
+    np.testing.assert_allclose(
+        read(tmp_path / "data/c_iT0000000.vtm").density[4:6], np.zeros((2, *SHAPE[1:]))
+    )
+    for low, spacing in (((3.4, 0, 0), CELL), ((3, 0, 0), CELL / 2)):
+        block("c_iT0iC1.vti", right, low, spacing)
+        with pytest.raises(VolumeError, match=r"the cells of c_iT0iC1\.vti are not those of c_iT0iC0\.vti"):
+            read(tmp_path / "data/c_iT0000000.vtm")
+    blocks("c_iT0000005.vtm")
+    with pytest.raises(VolumeError, match="it names no files"):
+        read(tmp_path / "data/c_iT0000005.vtm")
+
+
 @pytest.mark.parametrize("suffix", [".vtr", ".vtk"])
 def test_a_rectilinear_grid_of_even_coordinates_is_an_image(tmp_path, suffix):
     from vtkmodules.util.numpy_support import numpy_to_vtk
@@ -380,6 +437,10 @@ def test_no_field_is_dropped_without_a_word(tmp_path):
     )  # fmt: skip
     found = read(tmp_path / "a.vdb").fields()
     assert list(found) == ["density", "temperature", "smoke", "heat", "Cd"]
+    assert take(tmp_path / "a.vdb").notes == (
+        "the density is 'density'; --density-grid selects another ('smoke')",
+    )
+    assert take(tmp_path / "a.vdb", density_grid="density").notes == ()  # it was chosen
     grids_of(tmp_path / "b.vdb", ("density", DENSITY, none), ("fire/heat", DENSITY, none))
     assert list(read(tmp_path / "b.vdb").fields()) == ["density", "fire/heat"]
     np.testing.assert_array_equal(found["Cd"], VELOCITY)

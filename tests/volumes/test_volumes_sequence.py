@@ -82,6 +82,8 @@ def test_missing_inputs_are_reported(folder):
     for missing in ("nothing.vdb", "none_####.vdb", "none*.vdb", "no/such_####.vdb"):
         with pytest.raises(InputError, match="check the"):
             expand([folder / missing])
+    with pytest.raises(InputError, match="which ends in white space"):  # from a list with Windows line ends
+        expand([f"{folder / 'nothing.vdb'}\r"])
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match="holds no volumes"):
         expand([folder / "empty"])
@@ -219,7 +221,14 @@ def test_series_of_windows_and_of_paraview(tmp_path):
     assert expand([tmp_path / "a.pvd"]).paths == [file]
     text = '{"file-series-version": "1.0", "files": [{"name": "sub/s_4.vti", "time": 0.5}]}'
     (tmp_path / "s.vti.series").write_text(text)
-    assert [(f.path, f.time, f.number) for f in expand([tmp_path / "s.vti.series"])] == [(file, 0.5, 4)]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "s.vti.series").write_text(text.replace(", ", ",\r\n"), encoding)
+        (tmp_path / "b.pvd").write_text((tmp_path / "a.pvd").read_text("utf-8"), encoding)
+        assert [(f.path, f.time, f.number) for f in expand([tmp_path / "s.vti.series"])] == [(file, 0.5, 4)]
+        assert expand([tmp_path / "b.pvd"]).paths == [file]
+    (tmp_path / "b.pvd").write_bytes("<VTKFile type='räuch'>".encode("latin-1"))
+    with pytest.raises(VolumeError, match=r"b\.pvd: it is not UTF-8 text .*; save it as UTF-8"):
+        expand([tmp_path / "b.pvd"])
     for text in (
         "",
         "[]",

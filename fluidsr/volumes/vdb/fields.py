@@ -51,6 +51,10 @@ class Part(Protocol):
         `[3, x, y, z]`.
         """
 
+    @property
+    def outside(self) -> tuple[float, ...]:
+        """The value where no voxel is stored, one number per component."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -98,6 +102,11 @@ class Placed:
         return _as_float32(_turned(centered, self.grid, self.axes))
 
     @property
+    def outside(self) -> tuple[float, ...]:
+        """See `Part.outside`."""
+        return _background(self.grid, self.axes)
+
+    @property
     def on_faces(self) -> Placed:
         """The same grid, but its values are read as stored: on the lower faces of the cells."""
         return replace(self, faces=None)
@@ -129,6 +138,11 @@ class Joined:
             else:
                 values = values + part.read(low, high)
         return values
+
+    @property
+    def outside(self) -> tuple[float, ...]:
+        """See `Part.outside`."""
+        return self.parts[0].outside
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,11 @@ class Resampled:
         if self.grid.value_type.channels == 1:
             return self._component(None, axis, low, high)
         return np.stack([self._component(number, axis, low, high) for number in range(3)])
+
+    @property
+    def outside(self) -> tuple[float, ...]:
+        """See `Part.outside`."""
+        return _background(self.grid, self.axes)
 
     def _component(self, number: int | None, faces: int | None, low: Index, high: Index) -> np.ndarray:
         from scipy.ndimage import affine_transform
@@ -280,6 +299,7 @@ def find(
         fields=names_of_fields,
         unfit=unfit,
     )
+    notes += chosen.notes
     of_density = _filled(scalars[chosen.density])
     reference = of_density[0]
 
@@ -508,6 +528,13 @@ def _turned(values: np.ndarray, grid: Grid, axes: Axes) -> np.ndarray:
         signs = np.array(axes.signs, values.dtype).reshape(3, 1, 1, 1)
         values = values[list(axes.order)] * signs
     return values
+
+
+def _background(grid: Grid, axes: Axes) -> tuple[float, ...]:
+    """The background, one number per component."""
+    values = np.asarray(grid.background, np.float64)
+    cell = values.reshape(*values.shape, 1, 1, 1)
+    return tuple(_as_float32(_turned(cell, grid, axes)).ravel().tolist())
 
 
 def _as_float32(values: np.ndarray) -> np.ndarray:

@@ -179,6 +179,7 @@ def _read(
     return Taken(
         frame,
         tight=tight,
+        outside=_outside(layout, frame) if tight else {},
         empty=box is None,
         layer=layer,
         notes=tuple(notes),
@@ -186,6 +187,18 @@ def _read(
         up=str(density.metadata.get(UP, "y")),
         has_rate=number(density.metadata, DT) is not None,
     )
+
+
+def _outside(layout: FileLayout, frame: Frame) -> dict[str, tuple[float, ...]]:
+    """The backgrounds of the fields beside the density that are not zero. Beyond its box there is no smoke."""
+    parts = {name: [part] for name, part in {**layout.others, **layout.vectors}.items()}
+    parts |= dict.fromkeys(("velocity", FACES), layout.velocity)
+    backgrounds = {}
+    for name, values in frame.fields().items():
+        background = [number for part in parts.get(name, []) for number in part.outside]
+        if any(background) and np.isfinite(background).all():
+            backgrounds[name] = tuple(background[: len(values)] if values.ndim > frame.dim else background)
+    return backgrounds
 
 
 def _cells(low: Index, high: Index) -> int:
