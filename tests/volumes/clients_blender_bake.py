@@ -2,10 +2,10 @@
 
     blender -b --factory-startup -noaudio --python clients_blender_bake.py -- FOLDER '{"adaptive": true, ...}'
 
-Options: `adaptive`, `noise`, `fire` (bool), `upres` (of the noise), `format` (OPENVDB or UNI), `frames`, `fps`, `resolution`,
-`scale` (of the domain object), `stretch` (further factors, one an axis), `time_scale`. FOLDER/bake.json tells, for
-every frame, what Blender itself thinks of it: the box of the domain in the world, the sum of the densities, the
-sum of density times place, and the box of the cells' centres where it is above 0.3.
+Options: `adaptive`, `noise`, `fire` (bool), `upres` (of the noise), `format` (OPENVDB or UNI), `frames`, `fps`,
+`resolution`, `scale` (of the domain object), `stretch` (further factors, one an axis), `time_scale`. FOLDER/bake.json
+tells, for every frame, what Blender itself thinks of it: the box of the domain in the world, the sum of the densities,
+the sum of density times place, and the box of the cells' centres where it is above 0.3.
 """
 
 import json
