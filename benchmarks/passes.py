@@ -3,8 +3,11 @@
     python benchmarks/passes.py                        makes unseen 2-D pairs of factor 8 first (some minutes)
     python benchmarks/passes.py --data DATA --way smoke2d-x8 --way smoke2d-x4,smoke2d-x2
 
+    python benchmarks/passes.py --data DATA --picture slices.png       and the last judged frame of each simulation
+
 A way is one model or several, a pass each; their factors multiply to that of the pairs. The coarse side is the
 filtered fine one, so that PSNR means something. The first pass reads the frames before, as in `fluidsr upsample`.
+The picture has a row for each simulation: slices of the table's rows, and of the fine side at the right.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from fluidsr import models
 from fluidsr.dataset import Store
 from fluidsr.dataset.pairs import filtered
 from fluidsr.evaluation.measure import FineFields, Reference
 from fluidsr.frame import Frame
+from fluidsr.frame_plot import opacity
 from fluidsr.models.resample import upsample
 from fluidsr.pipeline.generate_dataset import configure, generate_dataset
 from fluidsr.upscaling import Upscaler
@@ -29,7 +34,10 @@ from fluidsr.upscaling import Upscaler
 UNSEEN = {
     "dim": 2, "resolution": 32, "factor": 8, "simulations": 8, "frames": 12, "pairs": "filtered", "seed": 788,
 }  # fmt: skip
-WAYS = {2: ("smoke2d-x8", "smoke2d-x4,smoke2d-x2", "smoke2d-x2,smoke2d-x4", "smoke2d-x4-gan,smoke2d-x2")}
+WAYS = {
+    2: ("smoke2d-x8", "smoke2d-x4,smoke2d-x2", "smoke2d-x2,smoke2d-x4", "smoke2d-x4-gan,smoke2d-x2"),
+    3: ("smoke3d-x8", "smoke3d-x4,smoke3d-x2", "smoke3d-x4-gan,smoke3d-x2"),
+}
 
 
 def main() -> None:
@@ -39,20 +47,23 @@ def main() -> None:
     parser.add_argument("--data", help="pairs; made if left out")
     parser.add_argument("--way", action="append", default=[], help="models, with commas between; repeatable")
     parser.add_argument("--stride", type=int, default=4, help="frames between two that are judged")
+    parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--picture", type=Path, help="PNG to write")
     options = parser.parse_args()
     if options.data:
-        return judge(Store.open(options.data), options.way, options.stride)
+        return judge(Store.open(options.data), options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "unseen.zarr"
         generate_dataset(configure(**UNSEEN), path)
-        judge(Store.open(path), options.way, options.stride)
+        judge(Store.open(path), options)
 
 
-def judge(store, names, stride):
+def judge(store, options):
     simulations = [s for split in ("train", "validation", "test") for s in store.simulations(split)]
-    names = names or WAYS[simulations[0].dim]
-    ways = {name: [Upscaler(models.load(each)) for each in name.split(",")] for name in names}
+    names, stride = options.way or WAYS[simulations[0].dim], options.stride
+    ways = {name: [opened(each, options.precision) for each in name.split(",")] for name in names}
     figures = defaultdict(lambda: defaultdict(list))
+    pictures = {}
     for simulation in simulations:
         for index in range(stride - 1, simulation.frames, stride):
             past = [coarse_of(simulation, number) for number in range(max(0, index - 6), index + 1)]
@@ -71,7 +82,14 @@ def judge(store, names, stride):
                 row |= {"CPU s": seconds, "multiply-adds": multiply_adds}
                 for key, value in row.items():
                     figures[name][key].append(value)
+            pictures[simulation.name] = slices([*(density for density, *_ in results.values()), fine])
     table(figures, len(simulations))
+    if options.picture:
+        save(list(pictures.values()), options.picture)
+
+
+def opened(name, precision):
+    return Upscaler(models.load(name), precision=precision)
 
 
 def coarse_of(simulation, index):
@@ -94,6 +112,20 @@ def passed(past: list[Frame], way: list[Upscaler]) -> tuple[np.ndarray, float]:
         multiply_adds += upscaler.statistics.multiply_adds
         finer, history = finer * upscaler.factor, []
     return frame.density, multiply_adds
+
+
+def slices(densities: list[np.ndarray]) -> np.ndarray:
+    """The densities side by side, y up; of 3-D ones the slice across z in which the last has the most smoke."""
+    if densities[-1].ndim == 3:
+        place = int(densities[-1].sum((0, 1)).argmax())
+        densities = [density[:, :, place] for density in densities]
+    return np.concatenate([opacity(density).T[::-1] for density in densities], axis=1)
+
+
+def save(rows: list[np.ndarray], path: Path) -> None:
+    width = max(row.shape[1] for row in rows)
+    wide = [np.pad(row, ((0, 4), (0, width - row.shape[1]))) for row in rows]
+    Image.fromarray(np.rint(255 * np.concatenate(wide).clip(0, 1)).astype(np.uint8)).save(path)
 
 
 def table(figures, count):

@@ -2,10 +2,10 @@
 
     blender -b --factory-startup -noaudio --python clients_blender_bake.py -- FOLDER '{"adaptive": true, ...}'
 
-Options: `adaptive`, `noise`, `fire` (bool), `format` (OPENVDB or UNI), `frames`, `fps`, `resolution`,
-`scale` (of the domain object), `stretch` (further factors, one an axis), `time_scale`. FOLDER/bake.json tells, for
-every frame, what Blender itself thinks of it: the box of the domain in the world, the sum of the densities, the
-sum of density times place, and the box of the cells' centres where it is above 0.3.
+Options: `adaptive`, `noise`, `fire` (bool), `upres` (of the noise), `format` (OPENVDB or UNI), `frames`, `fps`,
+`resolution`, `scale` (of the domain object), `stretch` (further factors, one an axis), `time_scale`. FOLDER/bake.json
+tells, for every frame, what Blender itself thinks of it: the box of the domain in the world, the sum of the densities,
+the sum of density times place, and the box of the cells' centres where it is above 0.3.
 """
 
 import json
@@ -18,7 +18,7 @@ import numpy as np
 
 folder, options = sys.argv[sys.argv.index("--") + 1 :]
 reported = {"adaptive": False, "noise": False, "fire": False, "format": "OPENVDB", "frames": 8, "fps": 24}
-reported |= {"resolution": 32, "scale": 1.0, "stretch": [1.0, 1.0, 1.0], "time_scale": 1.0}
+reported |= {"resolution": 32, "upres": 2, "scale": 1.0, "stretch": [1.0, 1.0, 1.0], "time_scale": 1.0}
 reported |= json.loads(options)
 for thing in list(bpy.data.objects):
     bpy.data.objects.remove(thing)
@@ -42,7 +42,7 @@ settings = domain.modifiers[-1].domain_settings
 settings.domain_type = "GAS"
 settings.resolution_max = reported["resolution"]
 settings.use_adaptive_domain = reported["adaptive"]
-settings.use_noise, settings.noise_scale = reported["noise"], 2
+settings.use_noise, settings.noise_scale = reported["noise"], reported["upres"]
 settings.time_scale = reported["time_scale"]
 settings.cache_directory = folder
 settings.cache_data_format = settings.cache_noise_format = reported["format"]
