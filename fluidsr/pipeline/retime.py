@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from fluidsr import device as devices
 from fluidsr import memory, volumes
+from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_numbers, frame_reading
@@ -28,7 +30,7 @@ from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.pipeline.written_style import WrittenStyle
 from fluidsr.retiming import FLOW, between, check_neighbours, rate_of, step_of
-from fluidsr.volumes import sequence
+from fluidsr.volumes import sequence, siblings
 from fluidsr.volumes.staggered import FACES, written_fields
 
 
@@ -109,8 +111,10 @@ def retime(
 ) -> Path:
     """Write the frames of `inputs` at another frame rate or speed. Returns the folder of the results.
 
-    A frame at the time of an input frame has its values, with the time and the time step of the result. Frames between
-    two input frames are made by `retiming.between`. The same call again resumes an interrupted run.
+    A frame at the time of an input frame is a byte-for-byte copy of its file if the format is the same, the file holds
+    the whole frame with velocity in m/s, and no option changes its contents. Otherwise it has the same values, with the
+    time and the time step of the result. Frames between two input frames are made by `retiming.between`. The same call
+    again resumes an interrupted run.
 
     Args:
         inputs: files, folders or patterns of one sequence.
@@ -156,6 +160,10 @@ def retime(
             files=lambda item, record: item.targets(root, settings.formats),
             scheduler=scheduler,
         )
+        if not math.isclose(plan.dt * plan.input_rate, 1):
+            rate = f"{1 / plan.dt:.10g}"
+            note = f"the result has {rate} frames per second of the simulation: pass this rate where velocity matters"
+            progress.note(f"{note} (upsample --frame-rate {rate})")
     folder.refresh()
     # Players show the series at the requested rate, whatever the times of the simulation are.
     write_series_files(root, plan.frames, folder.complete, settings.formats, plan.rate)
@@ -288,6 +296,10 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     names = _wanted(frame.fields(), settings)
     for target in item.targets(root, settings.formats):
         target.parent.mkdir(parents=True, exist_ok=True)
+        if item.after is None and _is_kept(item.before, taken, target, settings):
+            with replacing(target) as temporary:
+                shutil.copyfile(item.before.source, temporary)
+            continue
         with naming(item.before.source, frame.fields()):
             volumes.write(
                 target,
@@ -328,6 +340,15 @@ def _wanted(present: Iterable[str], settings: RetimeSettings) -> list[str]:
     if "velocity" in names:
         names.add(FACES)
     return [name for name in present if not settings.fields or name in names]
+
+
+def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: RetimeSettings) -> bool:
+    """Whether the file of an input frame can be copied to `target` unchanged."""
+    read = settings.intake
+    changed = settings.fields or settings.precision or settings.threshold or read.crop or read.axes
+    several = item.parts or item.step or siblings.beside(item.source)
+    in_metres = taken.unit == "m/s" and read.velocity_unit in ("auto", "m/s")
+    return item.source.suffix.lower() == target.suffix and in_metres and not (changed or several)
 
 
 def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:

@@ -53,22 +53,14 @@ def cache(tmp_path: Path) -> Path:
 def test_more_frames_a_second(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     code, reported, err = call(capsys, "retime", cache, "--frame-rate", 60, "-o", out, "--json")
-    assert code == 0 and json.loads(reported) == {"output": str(out)}, err
+    assert code == 0 and json.loads(reported) == {"output": str(out)} and "--frame-rate 60" in err
     files = sorted((out / "frames").iterdir())
     assert [file.name for file in files] == [f"theirs_{n:04d}.vdb" for n in range(1, 12)]
-    made = [volumes.read(file) for file in files]  # kept or made, they state their times
-    assert [frame.time for frame in made] == pytest.approx([n / 60 for n in range(1, 12)])
+    for number, source in ((1, 1), (6, 3), (11, 5)):  # whole times: the same bytes
+        assert files[number - 1].read_bytes() == (cache / f"theirs.{source:04d}.vdb").read_bytes()
+    made = [volumes.read(file) for number, file in enumerate(files, 1) if number not in (1, 6, 11)]
+    assert [frame.time for frame in made] == pytest.approx([n / 60 for n in (2, 3, 4, 5, 7, 8, 9, 10)])
     assert {frame.dt for frame in made} == {1 / 60}
-    for number, source in ((1, 1), (6, 3), (11, 5)):  # whole times: the same values on the same voxels
-        with (
-            vdb.open(files[number - 1]) as kept,
-            vdb.open(cache / f"theirs.{source:04d}.vdb") as theirs,
-        ):
-            for grid in theirs.grids:
-                np.testing.assert_array_equal(
-                    kept.grid(grid.name).dense((0, 0, 0), SHAPE), grid.dense((0, 0, 0), SHAPE)
-                )
-                assert kept.grid(grid.name).transform == grid.transform
     with vdb.open(files[2]) as file:  # 0.8 frames after the first
         assert {grid.name: grid.value_type.name for grid in file.grids} == {
             "density": "float",
