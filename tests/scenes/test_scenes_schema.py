@@ -30,7 +30,7 @@ def test_built_in_scenes(name):
     assert scene.dim == (2 if name == "plume2d" else 3)
     assert (scene.time.frames, scene.time.fps) == (120, 24)
     assert scene.upscale is not None
-    assert scene.upscale.model == f"smoke{scene.dim}d-x4"
+    assert scene.upscale.model == ("smoke2d-x4" if scene.dim == 2 else "smoke3d-x4-gan")
     assert all(n % 4 == 0 for n in scene.domain.resolution)
     about = scenes.describe(name)
     assert about.endswith(".") and len(about) > 20 and "#" not in about
