@@ -81,7 +81,8 @@ class ClosureNetwork(Section):
         ge=0,
         le=1,
         description="How far smoke may leave the range of its neighborhood, as a fraction of that range, and never "
-        "that of the whole domain; without it, the peaks of thin filaments cannot be restored",
+        "that of the whole domain. It restores the peaks of thin filaments, but steep edges then follow the "
+        "cells in steps",
     )
     noise: int = Field(
         default=0,
