@@ -27,6 +27,7 @@ from quality import rewrite_card
 
 import fluidsr
 from fluidsr import dataset, evaluation, models, scenes
+from fluidsr.errors import FluidsrError
 from fluidsr.evaluation import Report
 from fluidsr.frame import Frame
 from fluidsr.pipeline.evaluate import write_movie
@@ -172,8 +173,11 @@ def main() -> None:
     groups: dict[bool, list[Any]] = {True: [], False: []}  # by whether wavelet turbulence runs beside them
     for name, case in CASES.items():
         if name in wanted and card.dim in case.scenes:
+            try:
+                scene = coarse_scene(case, card.dim, card.factor, options.cells)
+            except FluidsrError as error:
+                parser.error(f"--cells {options.cells}: {error}")
             print(f"{name}: two simulations", flush=True)
-            scene = coarse_scene(case, card.dim, card.factor, options.cells)
             groups[not case.alone].append(SceneRun(name, scene, card.factor, options.seconds))
     if "blender" in wanted and card.dim == 3:
         run = baked(folder, card.factor, options.cells, round(24 * options.seconds))
