@@ -60,9 +60,9 @@ class Closure(nn.Module):
 
     Channels of `state`: density; share of the cell that is solid; velocity, coarse cells per frame; buoyant
     acceleration, coarse cells per frame². The network learns the direction of gravity from the acceleration only, so
-    its samples can be rotated and mirrored in training. Many fine states have the same coarse state and
-    lose different amounts; the noise `[B, noise, *S]`, of mean 0 and standard deviation 1 in each cell, selects one.
-    The default is zero.
+    its samples can be rotated and mirrored in training. Many fine states have the same coarse state, and each needs
+    another correction; the noise `[B, noise, *S]`, of mean 0 and standard deviation 1 in each cell, selects one. The
+    default is zero.
 
         change = gate * speed * bound * tanh(network(state, noise) / bound)
         exchange = gate * min(1, speed) * exchange * tanh(network(state, noise))

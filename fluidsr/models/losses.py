@@ -169,8 +169,9 @@ def energy_score(output: Tensor, other: Tensor, target: Tensor) -> Tensor:
         other: the output for the same frames with another content.
         target: the reference.
     """
-    scores = energy_scores(output, other, target, SCORED_BLOCK)
-    return sum((score for score, _ in scores), output.new_zeros(()))
+    target = target.to(output)
+    scores = _band_scores(output - target, other - target, SCORED_BLOCK)
+    return sum(scores, output.new_zeros(()))
 
 
 def energy_scores(
@@ -185,13 +186,20 @@ def energy_scores(
         block: the edge of a block of the finest band; those of the other bands are as large in space.
     """
     target = target.to(output)
+    scores, bands = _band_scores(output - target, other - target, block), _laplacian_pyramid(target)
+    for level, (score, wanted) in enumerate(zip(scores, bands, strict=True)):
+        yield score, _block_lengths(wanted, block >> level).mean()
+
+
+def _band_scores(first: Tensor, second: Tensor, block: int) -> Iterator[Tensor]:
+    """The energy score in each band, of two outputs whose errors are `first` and `second`."""
     # Bands of differences are differences of bands.
-    errors = torch.cat([output - target, other - target, target], 1)
-    for level, band in enumerate(_laplacian_pyramid(errors)):
-        one, two, wanted = band.chunk(3, 1)
-        lengths = (_block_lengths(d, block >> level) for d in (one, two, one - two, wanted))
-        first, second, between, nothing = (length.mean() for length in lengths)
-        yield (first + second - between) / 2, nothing
+    for level, band in enumerate(_laplacian_pyramid(torch.cat([first, second], 1))):
+        one, two = band.chunk(2, 1)
+        of_first, of_second, between = (
+            _block_lengths(d, block >> level).mean() for d in (one, two, one - two)
+        )
+        yield (of_first + of_second - between) / 2
 
 
 def _laplacian_pyramid(x: Tensor) -> Iterator[Tensor]:
